@@ -1,0 +1,75 @@
+.DEFAULT_GOAL := help
+.PHONY: help install train train-teacher train-baseline distill finetune evaluate export report sweep bench lint format test test-all clean
+
+PYTHON     ?= python3
+EXPERIMENT ?= speech_commands
+NAME       ?= $(EXPERIMENT)
+ARGS       ?=
+RUN        ?= runs/$(NAME)/finetune
+VENV       := .venv
+BIN        := $(VENV)/bin
+STAMP      := $(VENV)/.installed
+TRAIN      := $(BIN)/python -m kd_lightning.train experiment=$(EXPERIMENT) name=$(NAME)
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
+	@echo; echo "EXPERIMENT=$(EXPERIMENT) picks conf/experiment/<name>.yaml; NAME= names the run; ARGS= adds Hydra words."
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+install: $(STAMP)  ## make .venv with everything that the constraints pin
+
+train: install  ## the main job: teacher, baseline, distill, finetune, report
+	$(BIN)/python -m kd_lightning.pipeline experiment=$(EXPERIMENT) name=$(NAME) $(ARGS)
+
+train-teacher: install  ## the teacher alone
+	$(TRAIN) stage=teacher $(ARGS)
+
+train-baseline: install  ## the student without a teacher, for as many steps as distill and finetune together
+	$(TRAIN) stage=baseline $(ARGS)
+
+distill: install  ## the student on what the teacher says
+	$(TRAIN) stage=distill teacher.run=runs/$(NAME)/teacher $(ARGS)
+
+finetune: install  ## the distilled student on the labels
+	$(TRAIN) stage=finetune student.run=runs/$(NAME)/distill $(ARGS)
+
+evaluate: install  ## score RUN=runs/<name>/<stage> again (ARGS=corpus.root=/other/data)
+	$(BIN)/python -m kd_lightning.evaluate run=$(RUN) $(ARGS)
+
+export: install  ## RUN=runs/<name>/<stage> to ONNX, checked and scored again
+	$(BIN)/python -m kd_lightning.export run=$(RUN) format=onnx precision=fp32 $(ARGS)
+
+report: install  ## compare the stages of NAME
+	$(BIN)/python -m kd_lightning.report runs=runs/$(NAME)
+
+sweep: install  ## no transfer against soft targets over three seeds, with the teacher of NAME
+	$(BIN)/python -m kd_lightning.train -m experiment=$(EXPERIMENT) stage=distill \
+	    teacher.run=$(CURDIR)/runs/$(NAME)/teacher transfer=none,logits seed=0,1,2 $(ARGS)
+
+bench: install  ## what is timed, as ratios inside one run
+	$(BIN)/python -m pytest tests/benchmarks -m '' -s --timeout=0 $(ARGS)
+
+lint: install  ## ruff, mypy and the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install  ## let ruff rewrite
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: install  ## the default tests, then those of two processes
+	$(BIN)/python -m pytest --ignore=tests/benchmarks $(ARGS)
+	$(BIN)/python -m pytest --ignore=tests/benchmarks -m 'ddp and not slow' $(ARGS)
+
+test-all: install  ## slow ones too
+	$(BIN)/python -m pytest --ignore=tests/benchmarks -m 'not gpu' $(ARGS)
+
+clean:  ## remove what can be made again, but no run and no data
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
