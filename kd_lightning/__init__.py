@@ -1,0 +1,1 @@
+"""Knowledge distillation for speech, as an experiment framework on Lightning and Hydra."""

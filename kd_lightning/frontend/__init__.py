@@ -1,0 +1,1 @@
+"""Features: what the networks hear."""
