@@ -1,0 +1,44 @@
+"""A network together with the frontend it eats: waveform in, named outputs out."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from kd_lightning.frontend.features import LogMel, SpecMasks
+
+
+class KeywordOutput(NamedTuple):
+    """What a keyword network says about each clip.
+
+    Attributes:
+        logits: (B, C) unnormalised log-probabilities of the classes.
+    """
+
+    logits: Tensor
+
+
+class WaveformModel(nn.Module):
+    """Features, then a network: the unit that is trained, measured and exported.
+
+    Args:
+        frontend: maps (B, T) waveforms to (B, bins, frames) features.
+        network: maps those features to its outputs; a keyword network hears a fixed window of one second.
+    """
+
+    def __init__(self, frontend: LogMel, network: nn.Module) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.network = network
+
+    def forward(self, waveform: Tensor, masks: SpecMasks | None = None) -> KeywordOutput:
+        """Score clips.
+
+        Args:
+            waveform: (B, T) float32 in [-1, 1], at the frontend's sample rate.
+            masks: stretches of the features to hide, in training.
+
+        Returns:
+            The network's outputs, logits (B, C).
+        """
+        output: KeywordOutput = self.network(self.frontend(waveform, masks))
+        return output
