@@ -1,0 +1,1 @@
+"""What finished runs say side by side: tables, plots and one page, from the files that the runs wrote."""

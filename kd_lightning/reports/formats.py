@@ -1,0 +1,79 @@
+"""How numbers are written, in the terminal, in Markdown and on the page. What is unknown is a dash."""
+
+from collections.abc import Sequence
+
+UNKNOWN = "\N{EN DASH}"
+
+
+def percent(value: float | None, interval: Sequence[float | None] | None = None) -> str:
+    """A share as `81.2`, or `81.2 [79.8, 82.6]` with its interval; the column head says %."""
+    if value is None:
+        return UNKNOWN
+    return f"{100 * value:.1f}" + _bounds(interval, "{:.1f}")
+
+
+def points(value: float | None, interval: Sequence[float | None] | None = None) -> str:
+    """A difference of two shares in points, always signed: `+4.3 [+2.1, +6.5]`."""
+    if value is None:
+        return UNKNOWN
+    return f"{100 * value:+.1f}" + _bounds(interval, "{:+.1f}")
+
+
+def count(value: float | None) -> str:
+    """A number of things, `9,102`."""
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def magnitude(value: float | None) -> str:
+    """A large number with three figures, `1.31 M`."""
+    return _scaled(value, ("", " k", " M", " G", " T"))
+
+
+def size(value: float | None) -> str:
+    """Bytes in decimal units, `36.9 kB`."""
+    return _scaled(value, (" B", " kB", " MB", " GB", " TB"))
+
+
+def milliseconds(p50: float | None, p95: float | None) -> str:
+    """Median and 95th percentile, `0.52 / 0.71`."""
+    return " / ".join(UNKNOWN if value is None else f"{value:.3g}" for value in (p50, p95))
+
+
+def ratio(value: float | None) -> str:
+    """A small ratio such as a real-time factor, two figures, never in exponent form."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.2g}" if value >= 1e-4 or value == 0 else f"{value:.6f}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration, `48 s`, `3 min 12 s`, `2 h 5 min`."""
+    if value is None:
+        return UNKNOWN
+    whole = round(value)
+    if whole < 60:
+        return f"{value:.0f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def plain(text: object) -> str:
+    """Text of a run on one line: control characters, which a terminal would obey, are replaced."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+
+
+def _bounds(interval: Sequence[float | None] | None, form: str) -> str:
+    if interval is None or any(bound is None or bound != bound for bound in interval):
+        return ""
+    return " [" + ", ".join(form.format(100 * bound) for bound in interval if bound is not None) + "]"
+
+
+def _scaled(value: float | None, units: Sequence[str]) -> str:
+    if value is None:
+        return UNKNOWN
+    for unit in units[:-1]:
+        if abs(value) < 999.5:
+            return f"{value:.3g}{unit}"
+        value /= 1000
+    return f"{value:.3g}{units[-1]}"

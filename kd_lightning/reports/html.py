@@ -1,0 +1,69 @@
+"""One self-contained HTML file: no script, no network, every value escaped."""
+
+from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from kd_lightning.reports.tables import Table
+from kd_lightning.reports.theme import DARK, LIGHT, Theme, png, themed
+
+
+class Plot(NamedTuple):
+    """A plot in both themes, as PNG."""
+
+    name: str
+    description: str
+    light: bytes
+    dark: bytes
+
+
+class Section(NamedTuple):
+    """A part of the page: paragraphs, tables side by side where they fit, plots."""
+
+    title: str
+    text: list[str]
+    tables: list[Table]
+    plots: list[Plot]
+
+
+class Page(NamedTuple):
+    """What the page shows."""
+
+    title: str
+    subtitle: str
+    headline: str
+    sections: list[Section]
+    notes: list[str]
+
+
+def plot(name: str, description: str, draw: Callable[[Theme], Figure]) -> Plot:
+    """Draw a plot in both themes.
+
+    Args:
+        name: file name without ending.
+        description: what it shows, for who cannot see it.
+        draw: makes the figure under a theme.
+    """
+    drawn = {}
+    for theme in (LIGHT, DARK):
+        with themed(theme):
+            drawn[theme.name] = png(draw(theme))
+    return Plot(name, description, drawn["light"], drawn["dark"])
+
+
+def html(page: Page) -> str:
+    """The page as HTML text."""
+    # Autoescape is on for good: names, words and notes come from files that anyone may have written.
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = lambda image: "data:image/png;base64," + b64encode(image).decode()
+    return environment.get_template("page.html.jinja").render(page=page)

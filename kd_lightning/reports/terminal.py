@@ -1,0 +1,88 @@
+"""Tables in a terminal, readable at 100 columns."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from kd_lightning.reports import sweep_tables, tables
+from kd_lightning.reports.formats import plain
+from kd_lightning.reports.tables import Table
+
+
+def print_report(report: Path, console: Console | None = None) -> None:
+    """Print a written report, of a pipeline or of a sweep.
+
+    Args:
+        report: the folder that holds comparison.json.
+        console: where to; the terminal by default.
+    """
+    comparison = json.loads((report / "comparison.json").read_text(encoding="utf-8"))
+    console = console or Console()
+    if "gap_recovered" in comparison:
+        print_comparison(comparison, console)
+    else:
+        print_sweep(comparison, console)
+    console.print(Text(f"Report: {report / 'index.html'}", style="dim"))
+
+
+def print_comparison(comparison: dict[str, Any], console: Console | None = None) -> None:
+    """Print a comparison: quality, cost, exports, the gap recovered, and what the student lost.
+
+    Args:
+        comparison: what `comparison.compare` returns, or comparison.json holds.
+        console: where to; the terminal by default.
+    """
+    console = console or Console()
+    console.print(Text(tables.setting(comparison), style="dim"))
+    console.print(rich_table(tables.quality(comparison)))
+    console.print(rich_table(tables.cost(comparison)))
+    if comparison["exports"]:
+        console.print(rich_table(tables.exports(comparison)))
+    console.print(Text(tables.headline(comparison), style="bold"))
+    print_lines(tables.sentences(comparison), console)
+    if comparison["noise"]:
+        console.print(rich_table(tables.noise(comparison)))
+    for found in comparison["flips"][:1]:
+        console.print(rich_table(tables.flips_by_word(found, most=8)))
+    print_lines([f"Note: {note}" for note in tables.stage_notes(comparison)], console, style="yellow")
+
+
+def print_sweep(sweep: dict[str, Any], console: Console | None = None) -> None:
+    """Print a sweep.
+
+    Args:
+        sweep: what `compare_settings` returns, or a sweep's comparison.json holds.
+        console: where to; the terminal by default.
+    """
+    console = console or Console()
+    if sweep["common"]:
+        console.print(Text("All runs: " + " ".join(map(plain, sweep["common"])), style="dim"))
+    console.print(rich_table(sweep_tables.settings(sweep)))
+    console.print(Text(sweep_tables.caution(sweep), style="yellow"))
+    print_lines([f"Note: {note}" for note in sweep["notes"]], console, style="yellow")
+
+
+def rich_table(table: Table) -> RichTable:
+    """A table for rich; cells are plain text, never markup."""
+    title = Text(table.title, style="bold")
+    drawn = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, column in enumerate(table.columns):
+        # Only heads and the first column give way: a number is never broken over two lines.
+        widest = max((len(row[place]) for row in table.rows), default=0) if place else None
+        drawn.add_column(
+            Text(plain(column)), justify="right" if place else "left", overflow="fold", min_width=widest
+        )
+    for row in table.rows:
+        drawn.add_row(*(Text(plain(cell)) for cell in row))
+    return drawn
+
+
+def print_lines(lines: list[str], console: Console, style: str = "") -> None:
+    """Print plain lines."""
+    for line in lines:
+        console.print(Text(plain(line), style=style))
