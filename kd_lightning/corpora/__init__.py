@@ -1,0 +1,1 @@
+"""Speech corpora in their published folder layouts, one LightningDataModule each."""

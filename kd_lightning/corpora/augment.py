@@ -1,0 +1,224 @@
+"""Augmentation of one-second clips as a pure function of (seed, cut id, view), replayable at will.
+
+All random numbers of a view are the bytes of one SHAKE-128 digest of (seed, cut id, view), each setting
+reading its
+own: the batch, the worker, the rank and the other settings cannot change them.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+Waveform = npt.NDArray[np.float32]
+
+_MU = 255
+# The telephone band of ITU-T G.712, in Hz.
+_TELEPHONE = (300.0, 3400.0)
+# Active speech is what lies within this many decibels of the loudest 20 ms.
+_ACTIVE_DB = 25.0
+_FRAME_SECONDS = 0.02
+# Time masks hide at most this share of the clip, all together.
+_MASKED_SHARE = 0.25
+
+
+class Augmented(NamedTuple):
+    """A view of a clip.
+
+    Attributes:
+        waveform: (T,) float32 in [-1, 1].
+        time_masks: (M, 2) float32, start and end in seconds.
+        frequency_masks: (N, 2) float32, start and end as fractions of the bands in [0, 1].
+    """
+
+    waveform: Waveform
+    time_masks: Waveform
+    frequency_masks: Waveform
+
+
+class NoiseBank:
+    """Background noise to mix in, left where it is mapped.
+
+    Args:
+        audio: (S,) int16, mapped.
+        spans: (first sample, samples) of each stretch of noise in it. Without any, the noise is white.
+    """
+
+    def __init__(self, audio: npt.NDArray[np.int16], spans: list[tuple[int, int]]) -> None:
+        self._audio = audio
+        self._spans = spans
+        self._ends = np.cumsum([length for _, length in spans])
+
+    def draw(self, place: float, length: int) -> Waveform:
+        """The stretch (length,) of noise at ``place`` in [0, 1); longer spans are met more often."""
+        if not self._spans:
+            seed = int(place * 2**53)
+            return np.random.Generator(np.random.Philox(key=seed)).standard_normal(length, np.float32)
+        at = place * self._ends[-1]
+        number = int(np.searchsorted(self._ends, at, side="right"))
+        start, available = self._spans[number]
+        within = 1 - (self._ends[number] - at) / available
+        offset = int(within * max(available - length + 1, 1))
+        noise = self._audio[start + offset : start + offset + min(length, available)].astype(np.float32)
+        return np.resize(noise, length)
+
+
+class Augment:
+    """Speed, shift, gain, noise, telephone and SpecAugment masks, in that order.
+
+    Speed and shift are one affine map of time with linear interpolation; what comes from outside the clip is
+    silent. Gain is applied to the speech before noise is mixed in at a signal-to-noise ratio against the
+    level of the active speech, so it says how loud both are. Telephone is the band 300-3400 Hz and 8-bit mu-
+    law (G.711). A waveform that leaves [-1, 1] is scaled back.
+
+    Args:
+        seed: of all draws.
+        shift: largest shift either way, in seconds.
+        speed: slowest and fastest speed (1 is as it is).
+        gain: lowest and highest gain, in dB.
+        snr: lowest and highest signal-to-noise ratio, in dB.
+        clean: share of views without noise.
+        telephone: share of views through the telephone.
+        time_masks: number of masks in time (Park et al. 2019).
+        time_mask: longest of them, in seconds; together they never hide more than a quarter of the clip.
+        frequency_masks: number of masks in frequency.
+        frequency_mask: widest of them, as a fraction of the bands.
+        sample_rate: of the waveforms, in Hz.
+
+    Raises:
+        ValueError: a range is upside down, or a share is outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        shift: float = 0.1,
+        speed: Sequence[float] = (0.9, 1.1),
+        gain: Sequence[float] = (-6.0, 6.0),
+        snr: Sequence[float] = (0.0, 20.0),
+        clean: float = 0.25,
+        telephone: float = 0.1,
+        time_masks: int = 2,
+        time_mask: float = 0.1,
+        frequency_masks: int = 2,
+        frequency_mask: float = 0.2,
+        sample_rate: int = 16000,
+    ) -> None:
+        for name, (low, high) in {"speed": speed, "gain": gain, "snr": snr}.items():
+            if low > high:
+                raise ValueError(f"augment.{name}: the lower end {low} is above the upper end {high}")
+        for name, share in {"clean": clean, "telephone": telephone, "frequency_mask": frequency_mask}.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"augment.{name}={share} is not in [0, 1]")
+        if speed[0] <= 0 or shift < 0 or time_mask < 0:
+            raise ValueError("augment.speed must be above 0, augment.shift and augment.time_mask at least 0")
+        self.seed = seed
+        self.shift, self.speed, self.gain, self.snr = shift, speed, gain, snr
+        self.clean, self.telephone = clean, telephone
+        self.time_masks, self.time_mask = time_masks, time_mask
+        self.frequency_masks, self.frequency_mask = frequency_masks, frequency_mask
+        self.sample_rate = sample_rate
+
+    def __call__(self, waveform: Waveform, cut_id: str, view: int, noise: NoiseBank) -> Augmented:
+        """View ``view`` of a clip.
+
+        Args:
+            waveform: (T,) float32 in [-1, 1]; it is left as it is.
+            cut_id: names the clip.
+            view: number of the view.
+            noise: to mix in.
+        """
+        masks = self.time_masks + self.frequency_masks
+        draws = _uniform(f"{self.seed}/{view}/{cut_id}", 7 + 2 * masks)
+        speed, shift, gain, clean, snr, place, telephone = draws[:7].tolist()
+        speech = warp(waveform, _between(self.speed, speed), self.sample_rate * self.shift * (2 * shift - 1))
+        speech *= np.float32(10 ** (_between(self.gain, gain) / 20))
+        if clean >= self.clean:
+            heard = noise.draw(place, len(speech))
+            speech += noise_gain(speech, heard, _between(self.snr, snr), self.sample_rate) * heard
+        if telephone < self.telephone:
+            speech = through_telephone(speech, self.sample_rate)
+        peak = max(speech.max(), -speech.min())
+        if peak > 1:
+            speech /= peak
+        seconds = len(speech) / self.sample_rate
+        longest = min(self.time_mask, _MASKED_SHARE * seconds / max(self.time_masks, 1))
+        pairs = draws[7:].reshape(masks, 2)
+        return Augmented(
+            speech,
+            _masks(pairs[: self.time_masks], longest, seconds),
+            _masks(pairs[self.time_masks :], self.frequency_mask, 1.0),
+        )
+
+
+def warp(waveform: Waveform, speed: float, shift: float) -> Waveform:
+    """Play a clip faster or slower about its middle, then move it: y(t) = x(m + speed * (t - m - shift)).
+
+    Args:
+        waveform: (T,) x; zero outside.
+        speed: above 1 is faster (and higher).
+        shift: in samples, later if positive.
+    """
+    last = len(waveform) - 1
+    offset = last / 2 - speed * (last / 2 + shift)
+    begin = max(0, int(np.ceil(-offset / speed)))
+    end = min(last, int(np.floor((last - offset) / speed)))
+    warped = np.zeros_like(waveform)
+    if end < begin:
+        return warped
+    position = offset + speed * np.arange(begin, end + 1)
+    # The last sample has no right neighbour: interpolate it from the pair that ends in it.
+    left = np.clip(position.astype(np.int32), 0, last - 1)
+    fraction = (position - left).astype(np.float32)
+    lower = waveform[left]
+    warped[begin : end + 1] = lower + fraction * (waveform[left + 1] - lower)
+    return warped
+
+
+def active_power(waveform: Waveform, sample_rate: int) -> float:
+    """Mean power of the active speech: of the 20 ms frames within 25 dB of the loudest. 0 for silence."""
+    frame = min(int(_FRAME_SECONDS * sample_rate), len(waveform))
+    frames = waveform[: len(waveform) // frame * frame].reshape(-1, frame)
+    power = np.einsum("ft,ft->f", frames, frames) / frame
+    return float(power[power >= power.max() * 10 ** (-_ACTIVE_DB / 10)].mean())
+
+
+def noise_gain(speech: Waveform, noise: Waveform, snr: float, sample_rate: int) -> np.float32:
+    """What to multiply noise by for active speech to lie ``snr`` dB above it; 0 if either is silent."""
+    power = float(np.dot(noise, noise)) / len(noise)
+    if power == 0:
+        return np.float32(0)
+    return np.float32(np.sqrt(active_power(speech, sample_rate) / power * 10 ** (-snr / 10)))
+
+
+def through_telephone(waveform: Waveform, sample_rate: int) -> Waveform:
+    """The telephone band and 8-bit mu-law: sign(x) log(1 + 255 |x|) / log(256) in 256 steps (ITU-T G.711)."""
+    spectrum = scipy.fft.rfft(waveform)
+    hertz = sample_rate / len(waveform)
+    low, high = (round(edge / hertz) for edge in _TELEPHONE)
+    spectrum[:low] = 0
+    spectrum[high + 1 :] = 0
+    band = scipy.fft.irfft(spectrum, len(waveform))
+    peak = max(float(np.abs(band).max()), 1.0)
+    code = np.rint(np.log1p(np.float32(_MU / peak) * np.abs(band)) * np.float32(127 / np.log1p(_MU)))
+    return np.copysign(np.expm1(code * np.float32(np.log1p(_MU) / 127)) * np.float32(peak / _MU), band)
+
+
+def _uniform(key: str, count: int) -> npt.NDArray[np.float64]:
+    """``count`` numbers in [0, 1): the top 53 bits of each 8 bytes of the key's digest."""
+    digest = hashlib.shake_128(key.encode()).digest(8 * count)
+    return np.ldexp((np.frombuffer(digest, "<u8") >> 11).astype(np.float64), -53)
+
+
+def _between(ends: Sequence[float], share: float) -> float:
+    return ends[0] + share * (ends[1] - ends[0])
+
+
+def _masks(draws: npt.NDArray[np.float64], longest: float, whole: float) -> Waveform:
+    """Start and end (K, 2) of masks with widths uniform up to ``longest`` and anywhere in ``whole``."""
+    width = draws[:, 0] * min(longest, whole)
+    start = draws[:, 1] * (whole - width)
+    return np.stack([start, start + width], axis=1).astype(np.float32)

@@ -1,0 +1,224 @@
+"""Speech Commands for keyword spotting: 35 words, ten words with unknown and silence, or any folders."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from filelock import FileLock
+from lhotse import CutSet
+from torch.utils.data import DataLoader, Sampler
+
+from kd_lightning.corpora.augment import Augment
+from kd_lightning.corpora.batches import ClipDataset, ClipStream, EachOnce, Item, KeywordBatch
+from kd_lightning.corpora.decoding import CLIP_SAMPLES, SAMPLE_RATE
+from kd_lightning.corpora.download import SPEECH_COMMANDS, TEST_SET_12, fetch
+from kd_lightning.corpora.layout import Corpus, Split, find_corpus
+from kd_lightning.corpora.prepare import prepare
+from kd_lightning.corpora.prepared import Prepared
+from kd_lightning.corpora.selection import Classes, Selection, first, labelled
+
+if TYPE_CHECKING:
+    from kd_lightning.corpora.synthetic import SyntheticSpeechCommands
+
+_log = logging.getLogger(__name__)
+
+
+class SpeechCommands(pl.LightningDataModule):
+    """Clips of one second at 16 kHz and the word in each (Warden 2018).
+
+    The splits are those of validation_list.txt and testing_list.txt. Folders without the lists can be trained
+    on when ``words`` names them and neither ``unknown`` nor ``silence`` is set; the published hash of the
+    speaker splits them. With the ten words, unknown and silence of the official test archive, and the archive
+    beside the corpus, the archive is the test set; otherwise unknown and silence are made of the test split
+    by the rule that makes them for training: the other words, and seconds of background noise, about as many
+    as a word has on average.
+
+    Args:
+        root: the published folder or a folder up to three levels above it; None for ``synthetic``, or the
+            place of ``download``.
+        data: folder for everything that is written.
+        words: the words that are classes, in this order; None for all of them.
+        unknown: whether all other words are a class.
+        silence: whether background noise is a class.
+        labelled_fraction: share of each class's training clips whose labels are seen; validation and test
+            keep all.
+        unlabelled: True to train on all clips, with hidden labels IGNORE; False for the labelled ones alone.
+        views: number of different augmentations of a clip.
+        augment: makes them; None to train on the clips as they are.
+        batch_size: clips in a batch of one process.
+        workers: processes that load batches; 0 for none.
+        seed: of the order.
+        download: whether to fetch the published archives where they are missing.
+        synthetic: writes the embedded corpus, used when there is no root and no download.
+        limit: the first so many clips of each split, from the classes in turn; None for all.
+
+    Attributes:
+        classes: names by label, after ``setup``.
+        sample_rate: in Hz.
+        clip_samples: length of every waveform.
+        train_size: training clips, after ``setup``.
+        labelled_size: those whose labels are seen, after ``setup``.
+        skipped: reason by file, for the files that could not be read, after ``setup``.
+    """
+
+    sample_rate = SAMPLE_RATE
+    clip_samples = CLIP_SAMPLES
+    archives = (SPEECH_COMMANDS, TEST_SET_12)
+
+    def __init__(
+        self,
+        root: str | None,
+        data: str,
+        words: list[str] | None = None,
+        unknown: bool = False,
+        silence: bool = False,
+        labelled_fraction: float = 1.0,
+        unlabelled: bool = False,
+        views: int = 1,
+        augment: Augment | None = None,
+        batch_size: int = 128,
+        workers: int = 0,
+        seed: int = 0,
+        download: bool = False,
+        synthetic: "SyntheticSpeechCommands | None" = None,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._root = Path(root) if root is not None else None
+        self._data = Path(data)
+        self._words, self._unknown, self._silence = words, unknown, silence
+        self._labelled_fraction, self._unlabelled = labelled_fraction, unlabelled
+        self._views, self._augment = views, augment
+        self._batch_size, self._workers, self._seed = batch_size, workers, seed
+        self._download, self._synthetic, self._limit = download, synthetic, limit
+        self._prepared: Prepared | None = None
+        self._visible = np.arange(0)
+        self.classes: list[str] = []
+        self.train_size = 0
+        self.labelled_size = 0
+        self.skipped: dict[str, str] = {}
+
+    def prepare_data(self) -> None:
+        """Find, download or write the corpus and decode it, unless that was done; one process at a time."""
+        self._open()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Choose the clips of every split.
+
+        Raises:
+            ValueError: a class has no training clip or no label, a split is empty, or a setting is not
+                possible.
+        """
+        if self.classes:
+            return
+        prepared = self._open()
+        classes = Classes(prepared.words, self._words, self._unknown, self._silence)
+        test = Split.TEST_SET if classes.match_test_set(prepared.clips) else Split.TESTING
+        train, validation, testing = (
+            self._limited(classes.select(prepared.clips, split))
+            for split in (Split.TRAIN, Split.VALIDATION, test)
+        )
+        classes.require(train, prepared.skipped)
+        for name, selection in (("validation", validation), ("test", testing)):
+            _require_clips(name, selection, classes.names)
+        self._visible = labelled(train, prepared.clips, self._labelled_fraction, classes.names)
+        self._train = ClipDataset(prepared, train, self._visible, self._augment)
+        self._validation = ClipDataset(prepared, validation, np.arange(len(validation.rows)))
+        self._test = ClipDataset(prepared, testing, np.arange(len(testing.rows)))
+        self.train_size, self.labelled_size = len(train.rows), len(self._visible)
+        self.skipped, self.classes = prepared.skipped, classes.names
+        sizes = f"{self.train_size} training clips, {self.labelled_size} of them with a label"
+        held_out = f"{len(validation.rows)} validation and {len(testing.rows)} {test.name.lower()} clips"
+        _log.info("%d classes, %s, %s", len(self.classes), sizes, held_out)
+        if self.skipped:
+            _log.warning("%d unreadable files are left out, see %s", len(self.skipped), prepared.folder)
+
+    def cuts(self, split: Split) -> CutSet:
+        """The lhotse manifest of a split, lazily opened: all words of the corpus, after ``prepare_data``."""
+        return self._open().cuts(split)
+
+    def train_dataloader(self) -> DataLoader[KeywordBatch]:
+        """The rest of the current epoch, from the batch that training has reached."""
+        clips = np.arange(self.train_size) if self._unlabelled else self._visible
+        stream = ClipStream(
+            clips, self.train_size, self._batch_size, self._views, self._seed, *self._rank(), self._position
+        )
+        return self._loader(self._train, stream)
+
+    def val_dataloader(self) -> DataLoader[KeywordBatch]:
+        """The validation clips, each once over all processes."""
+        return self._loader(
+            self._validation, EachOnce(len(self._validation), self._batch_size, *self._rank())
+        )
+
+    def test_dataloader(self) -> DataLoader[KeywordBatch]:
+        """The test clips, each once over all processes."""
+        return self._loader(self._test, EachOnce(len(self._test), self._batch_size, *self._rank()))
+
+    def _open(self) -> Prepared:
+        if self._prepared is None:
+            self._data.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._data / ".corpus.lock"):
+                self._prepared = prepare(self._find(), self._data)
+        return self._prepared
+
+    def _find(self) -> Corpus:
+        listless = None if self._unknown or self._silence else self._words
+
+        def find(root: Path) -> Corpus:
+            return find_corpus(root, listless)
+
+        if self._download:
+            return self._find_or_fetch(find)
+        if self._root is not None:
+            return find(self._root)
+        if self._synthetic is not None:
+            return find(self._synthetic.write(self._data))
+        raise ValueError("corpus.root is null: set it to the corpus's folder, or corpus.download=true")
+
+    def _find_or_fetch(self, find: Callable[[Path], Corpus]) -> Corpus:
+        speech_commands, test_set = self.archives
+        folder = self._root or self._data / "published"
+        try:
+            corpus = find(folder)
+        except FileNotFoundError:
+            corpus = find(fetch(speech_commands, folder))
+        if self._unknown and self._silence and corpus.test_set is None:
+            fetch(test_set, corpus.root.parent)
+            corpus = find(corpus.root)
+        return corpus
+
+    def _limited(self, selection: Selection) -> Selection:
+        return selection if self._limit is None else first(selection, self._limit)
+
+    def _loader(self, dataset: ClipDataset, batches: Sampler[list[Item]]) -> DataLoader[KeywordBatch]:
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,
+            num_workers=self._workers,
+            collate_fn=_already_a_batch,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self._workers > 0,
+        )
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _position(self) -> int:
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready if self.trainer else 0
+
+
+def _already_a_batch(batch: Any) -> Any:
+    return batch
+
+
+def _require_clips(split: str, selection: Selection, names: list[str]) -> None:
+    if len(selection.rows) == 0:
+        raise ValueError(f"the {split} split of the corpus has no clips of {', '.join(names)}")
+    missing = [name for label, name in enumerate(names) if not (selection.labels == label).any()]
+    if missing:
+        _log.warning("no %s clip of %s", split, ", ".join(missing))

@@ -1,0 +1,187 @@
+"""Views: pure functions of (seed, cut id, view), and each effect measured on tones."""
+
+import numpy as np
+import pytest
+
+from kd_lightning.corpora.augment import Augment, NoiseBank, active_power, noise_gain, through_telephone, warp
+
+RATE = 16000
+TIME = np.arange(RATE) / RATE
+QUIET = {"shift": 0.0, "speed": (1.0, 1.0), "gain": (0.0, 0.0), "clean": 1.0, "telephone": 0.0}
+BANK = NoiseBank((np.random.default_rng(1).normal(0, 3000, 5 * RATE)).astype(np.int16), [(0, 5 * RATE)])
+
+
+def tone(hertz: float, amplitude: float = 0.5) -> np.ndarray:
+    return (amplitude * np.sin(2 * np.pi * hertz * TIME)).astype(np.float32)
+
+
+def loudest_hertz(waveform: np.ndarray) -> float:
+    return float(np.argmax(np.abs(np.fft.rfft(waveform * np.hanning(len(waveform))))) * RATE / len(waveform))
+
+
+def test_a_view_is_the_same_whatever_was_drawn_before() -> None:
+    clip = tone(440)
+    alone = Augment(seed=3)(clip, "yes/a.wav", 7, BANK)
+    other = Augment(seed=3)
+    np.random.seed(0)
+    for view in range(5):
+        other(clip, "no/b.wav", view, BANK)
+    again = other(clip, "yes/a.wav", 7, BANK)
+    for one, two in zip(alone, again, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("seed", "cut", "view"), [(4, "yes/a.wav", 7), (3, "yes/b.wav", 7), (3, "yes/a.wav", 8)]
+)
+def test_seed_cut_and_view_each_make_another_view(seed: int, cut: str, view: int) -> None:
+    reference = Augment(seed=3)(tone(440), "yes/a.wav", 7, BANK)
+    assert not np.array_equal(Augment(seed=seed)(tone(440), cut, view, BANK).waveform, reference.waveform)
+
+
+def test_the_clip_itself_is_left_as_it_is() -> None:
+    clip = tone(440)
+    Augment()(clip, "a", 0, BANK)
+    np.testing.assert_array_equal(clip, tone(440))
+
+
+def test_settings_do_not_change_the_draws_of_others() -> None:
+    clip = tone(440)
+    plain, masked = (Augment(time_masks=masks)(clip, "a", 0, BANK) for masks in (0, 2))
+    np.testing.assert_array_equal(plain.waveform, masked.waveform)
+
+
+def test_neutral_settings_return_the_clip() -> None:
+    augmented = Augment(**QUIET, time_masks=0, frequency_masks=0)(tone(440), "a", 0, BANK)
+    np.testing.assert_array_equal(augmented.waveform, tone(440))
+    assert augmented.time_masks.shape == augmented.frequency_masks.shape == (0, 2)
+
+
+@pytest.mark.parametrize("speed", [0.9, 1.1])
+def test_speed_moves_the_pitch(speed: float) -> None:
+    assert loudest_hertz(warp(tone(1000), speed, 0)) == pytest.approx(1000 * speed, abs=2)
+
+
+def test_shift_moves_the_clip_and_fills_with_silence() -> None:
+    clip = tone(440)
+    later, earlier = warp(clip, 1.0, 1600), warp(clip, 1.0, -1600)
+    np.testing.assert_allclose(later[1600:], clip[:-1600], atol=1e-6)
+    np.testing.assert_allclose(earlier[:-1600], clip[1600:], atol=1e-6)
+    assert not later[:1600].any()
+    assert not earlier[-1600:].any()
+
+
+def test_speed_keeps_the_middle_in_place() -> None:
+    clip = np.zeros(RATE + 1, np.float32)
+    clip[RATE // 2] = 1
+    for speed in (0.8, 1.0, 1.25):
+        assert np.argmax(warp(clip, speed, 0)) == RATE // 2
+
+
+def test_interpolation_is_exact_for_a_line() -> None:
+    line = np.linspace(-1, 1, RATE, dtype=np.float32)
+    warped = warp(line, 0.9, 0)
+    np.testing.assert_allclose(warped, 0.9 * line, atol=1e-6)
+
+
+def test_active_power_of_a_tone_ignores_the_silence_around_it() -> None:
+    clip = tone(1000)
+    clip[: RATE // 2] = 0
+    assert active_power(clip, RATE) == pytest.approx(0.5**2 / 2, rel=1e-3)
+    assert active_power(np.zeros(RATE, np.float32), RATE) == 0
+
+
+@pytest.mark.parametrize("snr", [-5.0, 0.0, 20.0])
+def test_noise_has_the_asked_ratio_to_the_active_speech(snr: float) -> None:
+    speech = tone(1000)
+    speech[: RATE // 2] = 0
+    noise = BANK.draw(0.3, RATE)
+    added = noise_gain(speech, noise, snr, RATE) * noise
+    ratio = 10 * np.log10((0.5**2 / 2) / np.mean(np.square(added, dtype=np.float64)))
+    assert ratio == pytest.approx(snr, abs=0.01)
+
+
+def test_noise_in_a_view_keeps_its_range_and_a_quarter_stays_clean() -> None:
+    augment = Augment(**(QUIET | {"clean": 0.25}), snr=(5.0, 15.0))
+    clip = tone(1000, 0.1)
+    added = [augment(clip, f"cut{n}", 0, BANK).waveform - clip for n in range(1000)]
+    power = np.array([np.mean(np.square(noise, dtype=np.float64)) for noise in added])
+    assert np.mean(power == 0) == pytest.approx(0.25, abs=0.04)
+    ratios = 10 * np.log10(0.1**2 / 2 / power[power > 0])
+    assert ratios.min() == pytest.approx(5, abs=0.2)
+    assert ratios.max() == pytest.approx(15, abs=0.2)
+
+
+def test_a_silent_clip_stays_silent_and_finite() -> None:
+    silent = Augment(clean=0.0, telephone=1.0)(np.zeros(RATE, np.float32), "a", 0, BANK)
+    assert not silent.waveform.any()
+
+
+def test_gain_is_in_decibels() -> None:
+    louder = Augment(**(QUIET | {"gain": (-6.0, -6.0)}))(tone(440), "a", 0, BANK).waveform
+    np.testing.assert_allclose(louder, tone(440) * 10 ** (-6 / 20), rtol=1e-5)
+
+
+def test_a_view_never_leaves_the_range() -> None:
+    augment = Augment(gain=(20.0, 20.0), snr=(-5.0, -5.0), clean=0.0)
+    peaks = [np.abs(augment(tone(440), f"{n}", 0, BANK).waveform).max() for n in range(20)]
+    assert max(peaks) <= 1
+    assert min(peaks) > 0.9
+
+
+@pytest.mark.parametrize(("hertz", "passes"), [(100, False), (500, True), (3000, True), (5000, False)])
+def test_the_telephone_passes_its_band_only(hertz: float, passes: bool) -> None:
+    clip = tone(hertz)
+    heard = through_telephone(clip, RATE)
+    power = np.mean(heard**2) / np.mean(clip**2)
+    assert power == pytest.approx(1, abs=0.05) if passes else power < 1e-4
+
+
+def test_the_telephone_quantises_to_eight_bits_of_mu_law() -> None:
+    heard = through_telephone(tone(1000, 0.9), RATE)
+    assert len(np.unique(heard)) <= 256
+    # Mu-law keeps the error of a loud tone about 38 dB below it (Jayant and Noll 1984).
+    noise = heard - tone(1000, 0.9)
+    assert 34 < 10 * np.log10(np.mean(tone(1000, 0.9) ** 2) / np.mean(noise**2)) < 42
+
+
+def test_masks_lie_inside_and_hide_at_most_a_quarter_of_the_clip() -> None:
+    augment = Augment(**QUIET, time_masks=3, time_mask=0.9, frequency_masks=2, frequency_mask=0.3)
+    views = [augment(tone(440), f"{n}", 0, BANK) for n in range(300)]
+    time = np.stack([view.time_masks for view in views])
+    frequency = np.stack([view.frequency_masks for view in views])
+    assert time.shape == (300, 3, 2)
+    assert frequency.shape == (300, 2, 2)
+    assert time.min() >= 0
+    assert time.max() <= 1
+    widths = time[..., 1] - time[..., 0]
+    assert widths.sum(axis=1).max() <= 0.25 + 1e-6
+    assert widths.mean() == pytest.approx(0.25 / 3 / 2, rel=0.1)
+    assert (frequency[..., 1] - frequency[..., 0]).max() <= 0.3
+    assert frequency.max() <= 1
+
+
+def test_noise_comes_from_the_given_spans_only() -> None:
+    audio = np.zeros(4 * RATE, np.int16)
+    audio[RATE : 2 * RATE] = 1
+    audio[3 * RATE :] = 2
+    bank = NoiseBank(audio, [(RATE, RATE), (3 * RATE, RATE)])
+    drawn = [bank.draw(place, RATE // 2) for place in np.linspace(0, 1, 50, endpoint=False)]
+    assert {float(value) for noise in drawn for value in np.unique(noise)} == {1.0, 2.0}
+
+
+def test_without_recordings_the_noise_is_white() -> None:
+    bank = NoiseBank(np.zeros(0, np.int16), [])
+    noise = bank.draw(0.4, RATE)
+    np.testing.assert_array_equal(noise, bank.draw(0.4, RATE))
+    power = np.abs(np.fft.rfft(noise)) ** 2
+    assert power[: RATE // 4].mean() == pytest.approx(power[RATE // 4 :].mean(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [({"snr": (10.0, 0.0)}, "snr"), ({"clean": 1.5}, "clean"), ({"speed": (0.0, 1.0)}, "speed")],
+)
+def test_impossible_settings_name_their_key(settings: dict[str, float], key: str) -> None:
+    with pytest.raises(ValueError, match=f"augment.{key}"):
+        Augment(**settings)
