@@ -1,0 +1,1 @@
+"""LightningModules that hold a trainable student and, where there is one, a frozen teacher."""

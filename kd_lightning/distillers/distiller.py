@@ -1,0 +1,168 @@
+"""The LightningModule of every task and stage: a trainable student, an optional frozen teacher, weighted terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from kd_lightning.distillers.terms import Step, Term
+from kd_lightning.distillers.weights import Constant, Schedule
+from kd_lightning.losses.summed import Summed
+from kd_lightning.models.waveform_model import WaveformModel
+
+
+class Distiller(pl.LightningModule):
+    """Trains ``student`` on a weighted sum of terms; a task says in :meth:`hear` what one step offers them.
+
+    Without a teacher this is plain supervised training, so no stage has a code path of its own. The teacher never
+    trains: its parameters take no gradient, it stays in eval mode, and it is neither in the optimizer nor in
+    checkpoints.
+
+    Args:
+        student: the network to train.
+        teacher: the network to learn from, frozen here for good; ``None`` for a supervised stage.
+        terms: losses by key. Terms that need a teacher need one here.
+        weights: a number or a schedule for each key of ``terms``.
+        optimizer: ``parameters -> Optimizer``.
+        scheduler: ``(optimizer, total_steps) -> LRScheduler``, stepped with the optimizer; ``None``: constant.
+        log_every: steps over which the terms are averaged before they are logged.
+
+    Attributes:
+        predictions: after a test, a line of ``predictions.jsonl`` for each cut, ordered by cut.
+
+    Raises:
+        ValueError: keys of ``terms`` and ``weights`` differ, or a term needs a teacher and there is none.
+    """
+
+    def __init__(
+        self,
+        student: WaveformModel,
+        teacher: WaveformModel | None,
+        terms: Mapping[str, Term],
+        weights: Mapping[str, float | Schedule],
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[..., LRScheduler] | None = None,
+        log_every: int = 10,
+    ) -> None:
+        super().__init__()
+        if not terms or set(terms) != set(weights):
+            raise ValueError(
+                f"each term needs a weight under the same key: terms {sorted(terms)}, weights {sorted(weights)}"
+            )
+        if teacher is None and (needy := [key for key, term in terms.items() if term.needs_teacher]):
+            raise ValueError(f"the terms {needy} need a teacher: set teacher.run, or take transfer=none")
+        self.student = student
+        self.teacher = teacher.requires_grad_(False).eval() if teacher is not None else None
+        self.terms = nn.ModuleDict(terms)
+        self.weights = {key: w if callable(w) else Constant(float(w)) for key, w in weights.items()}
+        self.log_every = log_every
+        self._optimizer = optimizer
+        self._scheduler = scheduler
+        self._logged: dict[str, Tensor] = {}
+        self.predictions: list[dict[str, Any]] = []
+
+    def hear(self, batch: Any) -> Step:
+        """What student and teacher say of a batch; each task writes its own."""
+        raise NotImplementedError
+
+    def size_terms(self, batch: Any) -> None:
+        """Create projectors from the shapes of one dry batch, leaving weights and buffers of the student alone."""
+        self.student.eval()
+        with torch.no_grad():
+            step = self.hear(batch)
+        for term in self.terms.values():
+            term.size(step)  # type: ignore[operator]
+        self.student.train()
+
+    # One step
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        step = self.hear(batch)
+        with torch.autocast(self.device.type, enabled=False):
+            sums = {key: term(step) for key, term in self.terms.items()}
+        loss, means = self.weigh(sums)
+        self._log_terms({"loss": loss.detach(), **means})
+        return loss
+
+    def weigh(self, sums: Mapping[str, Summed]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted loss to differentiate, and the mean of each term.
+
+        Sums are divided by the counts of valid items over all ranks. DDP averages gradients over ranks, so each rank's
+        part is scaled by their number: the gradient is that of one process with the whole batch.
+        """
+        counts = torch.stack([summed.count for summed in sums.values()])
+        ranks = self._trainer.world_size if self._trainer is not None else 1
+        if ranks > 1:
+            torch.distributed.all_reduce(counts)
+        progress = self.progress
+        means = {
+            key: summed.sum * (ranks / count.clamp(min=1.0))
+            for (key, summed), count in zip(sums.items(), counts, strict=True)
+        }
+        loss = torch.stack([self.weights[key](progress) * mean for key, mean in means.items()]).sum()
+        return loss, {key: mean.detach() for key, mean in means.items()}
+
+    @property
+    def progress(self) -> float:
+        """Optimizer steps done over steps planned, in [0, 1]."""
+        if self._trainer is None:
+            return 0.0
+        return min(1.0, self.trainer.global_step / max(1, self._total_steps))
+
+    def _log_terms(self, values: Mapping[str, Tensor]) -> None:
+        """Average terms over ``log_every`` steps in tensors: logging a value a step costs more than a small student.
+
+        The line is written before the checkpoint of the same step, so a resumed run neither loses nor repeats it.
+        """
+        for key, value in values.items():
+            self._logged[key] = self._logged.get(key, torch.zeros((), device=value.device)) + value
+        step = self.trainer.global_step + 1
+        if step % self.log_every:
+            return
+        means = torch.stack(list(self._logged.values())) / self.log_every
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(means)
+            means /= self.trainer.world_size
+        named = {f"train/{key}": value for key, value in zip(self._logged, means.tolist(), strict=True)}
+        named |= {f"weight/{key}": self.weights[key](self.progress) for key in self.terms}
+        named["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        for logger in self.trainer.loggers:
+            logger.log_metrics(named, step=step)
+        self.log("loss", named["train/loss"], prog_bar=True, logger=False)
+        self._logged = {}
+
+    # The teacher stays as it is
+
+    def train(self, mode: bool = True) -> Distiller:
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["state_dict"]
+        for key in [key for key in state if key.startswith("teacher.")]:
+            del state[key]
+        checkpoint["logged_terms"] = self._logged
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.teacher is not None:
+            checkpoint["state_dict"] |= self.teacher.state_dict(prefix="teacher.")
+        self._logged = checkpoint["logged_terms"]
+
+    # Optimisation
+
+    def configure_optimizers(self) -> Any:
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = self._optimizer(trained)
+        self._total_steps = int(self.trainer.estimated_stepping_batches)
+        if self._scheduler is None:
+            return optimizer
+        scheduler = self._scheduler(optimizer, total_steps=self._total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,102 @@
+"""Keyword spotting: a waveform of one second in, one of the classes out."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kd_lightning.corpora.batches import KeywordBatch
+from kd_lightning.distillers.distiller import Distiller
+from kd_lightning.distillers.terms import Step, Term
+from kd_lightning.metrics.classification import keyword_metrics
+from kd_lightning.models.taps import Taps
+
+
+class KeywordDistiller(Distiller):
+    """Distils a keyword spotter.
+
+    Args:
+        classes: names of the classes, in the order of the logits.
+        arguments: see :class:`~kd_lightning.distillers.distiller.Distiller`.
+    """
+
+    def __init__(self, classes: list[str], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.classes = classes
+        self.validation_metrics = keyword_metrics(len(classes))
+        self.test_metrics = self.validation_metrics.clone()
+        self.one_frontend = (
+            self.teacher is not None and self.teacher.frontend.settings == self.student.frontend.settings
+        )
+        terms: list[Term] = list(arguments["terms"].values())
+        self.student_taps = Taps(self.student.network, {t.student_path for t in terms if t.student_path})
+        self.teacher_taps: Taps | None = None
+        if self.teacher is not None:
+            self.teacher_taps = Taps(self.teacher.network, {t.teacher_path for t in terms if t.teacher_path})
+
+    def hear(self, batch: KeywordBatch) -> Step:
+        features = self.student.frontend(batch.waveform, batch.masks)
+        with self.student_taps as student_taps:
+            student = self.student.network(features)
+        if self.teacher is None or self.teacher_taps is None:
+            return Step(batch.labels, student, None, student_taps, {})
+        with torch.no_grad(), self.teacher_taps as teacher_taps:
+            if not self.one_frontend:
+                features = self.teacher.frontend(batch.waveform, batch.masks)
+            teacher = self.teacher.network(features)
+        return Step(batch.labels, student, teacher, student_taps, teacher_taps)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Class scores (B, C) of waveforms (B, T)."""
+        return self.student(waveform).logits
+
+    def validation_step(self, batch: KeywordBatch, batch_idx: int) -> None:
+        self.validation_metrics.update(self._probabilities(batch), batch.labels)
+
+    def on_validation_epoch_end(self) -> None:
+        values = {f"validation/{key}": value for key, value in self.validation_metrics.compute().items()}
+        self.log_dict(values)
+        self.log("accuracy", values["validation/accuracy"], prog_bar=True, logger=False)
+        self.validation_metrics.reset()
+
+    def on_test_start(self) -> None:
+        self.predictions = []
+
+    def test_step(self, batch: KeywordBatch, batch_idx: int) -> None:
+        probabilities = self._probabilities(batch)
+        self.test_metrics.update(probabilities, batch.labels)
+        scores, outputs = probabilities.max(dim=1)
+        columns = (
+            batch.ids,
+            batch.speakers,
+            batch.snr.tolist(),
+            batch.labels.tolist(),
+            outputs.tolist(),
+            scores.tolist(),
+        )
+        for cut, speaker, snr, label, output, score in zip(*columns, strict=True):
+            self.predictions.append(
+                {
+                    "cut": cut,
+                    "reference": self.classes[label],
+                    "output": self.classes[output],
+                    "score": score,
+                    "speaker": speaker,
+                    "snr": None if math.isnan(snr) else snr,
+                }
+            )
+
+    def _probabilities(self, batch: KeywordBatch) -> Tensor:
+        return self(batch.waveform).float().softmax(dim=1)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(dict(self.test_metrics.compute()))
+        self.test_metrics.reset()
+        if self.trainer.world_size > 1:
+            gathered: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(gathered, self.predictions)
+            self.predictions = [line for part in gathered for line in part]
+        self.predictions.sort(key=lambda line: str(line["cut"]))

@@ -1,0 +1,174 @@
+"""The config of one stage: what Hydra composed, with the stage's own part merged in and resolved to plain values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+
+STAGES = ("teacher", "baseline", "distill", "finetune")
+
+# What may change between two starts of the same run: where things lie, how it is watched, how fast it is fed.
+FREE_TO_CHANGE = (
+    "paths",
+    "logger",
+    "name",
+    "folder",
+    "overrides",
+    "corpus.workers",
+    "corpus.data",
+    "progress_bar",
+)
+
+OmegaConf.register_new_resolver("add", lambda *terms: sum(terms), replace=True)
+OmegaConf.register_new_resolver(
+    "if_embedded", lambda root, download, yes, no: yes if root is None and not download else no, replace=True
+)
+
+
+class Request(NamedTuple):
+    """What the command line asked for.
+
+    Attributes:
+        config: as composed by Hydra, unresolved.
+        overrides: the command line's words, e.g. ``("transfer=none", "seed=1")``.
+        job_folder: the job's folder in a multirun, else ``None``.
+        launcher: class path of the multirun's launcher.
+    """
+
+    config: DictConfig
+    overrides: tuple[str, ...] = ()
+    job_folder: str | None = None
+    launcher: str = ""
+
+
+def conf_folder() -> Path:
+    """``kd_lightning/conf`` of an installed wheel, else ``conf`` beside the package of a checkout.
+
+    Raises:
+        FileNotFoundError: neither is there.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"no conf/config.yaml in {package} or beside it: reinstall kd_lightning")
+
+
+def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
+    """The resolved config of one stage as plain values.
+
+    ``stages.<stage>`` is merged over the root; a stage without a teacher drops the transfer recipe; ``stage=teacher``
+    trains the teacher's network in the student's place.
+
+    Args:
+        request: what the command line asked for.
+        stage: one of ``STAGES``.
+        values: dotted keys with ``__`` for the dot, set last, e.g. ``teacher__run="runs/a/teacher"``.
+
+    Raises:
+        ValueError: no such stage.
+        OmegaConfBaseException: a key under ``stages.<stage>`` that the config does not have.
+    """
+    composed = request.config
+    if stage not in STAGES:
+        raise ValueError(f"stage={stage}: there are {', '.join(STAGES)}")
+    config = OmegaConf.merge(composed, {"stage": stage}, composed.stages[stage])
+    assert isinstance(config, DictConfig)
+    for key, value in values.items():
+        OmegaConf.update(config, key.replace("__", "."), value)
+    if request.job_folder is not None:
+        config.folder = request.job_folder
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    del resolved["stages"]
+    if stage == "teacher":
+        large = OmegaConf.to_container(composed.teacher, resolve=True)
+        assert isinstance(large, dict)
+        resolved["student"] = {
+            "network": large["network"],
+            "frontend": large["frontend"],
+            "run": None,
+            "copy": None,
+        }
+    if resolved["teacher"] is None:
+        resolved["transfer"] = None
+    resolved["overrides"] = list(request.overrides)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def forbid_shadowed_words(request: Request, stages: tuple[str, ...]) -> None:
+    """Refuse a word that every stage to run sets otherwise, instead of ignoring it.
+
+    Raises:
+        ValueError: with the word that would work.
+    """
+    for word in request.overrides:
+        key, _, value = word.lstrip("+").partition("=")
+        if all(key in flat(OmegaConf.to_container(request.config.stages[stage])) for stage in stages):
+            raise ValueError(f"{word} would have no effect: type stages.{stages[-1]}.{key}={value}")
+
+
+def save_config(config: dict[str, Any], path: Path) -> None:
+    """Write a resolved config beside ``path`` and rename it."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(json.dumps(config, indent=2) + "\n")
+    beside.replace(path)
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as dotted keys."""
+    if not isinstance(config, dict) or not config:
+        return {prefix: config}
+    leaves: dict[str, Any] = {}
+    for key, value in config.items():
+        leaves |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return leaves
+
+
+def difference(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Lines ``key: before -> now`` for what differs and may not."""
+    old, new = flat(before), flat(now)
+    keys = [
+        key
+        for key in sorted(old.keys() | new.keys())
+        if not any(key == free or key.startswith(f"{free}.") for free in FREE_TO_CHANGE)
+    ]
+    missing = "(not set)"
+    return [
+        f"{key}: {old.get(key, missing)} -> {new.get(key, missing)}"
+        for key in keys
+        if old.get(key, missing) != new.get(key, missing)
+    ]
+
+
+def forbid_sweep_of_ranks(request: Request) -> None:
+    """Refuse a multirun whose job starts ranks by itself: rank 1 runs the command again, and that is the whole sweep.
+
+    Raises:
+        ValueError: with the way out.
+    """
+    devices = OmegaConf.select(request.config, "trainer.devices")
+    if request.job_folder is None or "submitit" in request.launcher or devices in (1, "1"):
+        return
+    raise ValueError(
+        f"a multirun with trainer.devices={devices} would start the sweep once a rank: add "
+        "hydra/launcher=submitit_slurm (SLURM starts the ranks of each job), keep trainer.devices=1 with "
+        "hydra/launcher=joblib, or start one command a job"
+    )
+
+
+def with_keys(config: dict[str, Any], words: dict[str, Any]) -> dict[str, Any]:
+    """A finished run's config with further words merged over it.
+
+    Raises:
+        OmegaConfBaseException: a word whose key the config does not have.
+    """
+    base = OmegaConf.create(config)
+    OmegaConf.set_struct(base, True)
+    merged = OmegaConf.merge(base, words)
+    plain = OmegaConf.to_container(merged)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

@@ -1,0 +1,228 @@
+"""Run one stage: fit or go on, test the best weights, write the run's files.
+
+``metrics.json`` is written last: a folder that has it is a finished stage, and everything else in it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from pytorch_lightning.utilities import rank_zero_only
+from safetensors.torch import save_file
+
+from kd_lightning.experiment.build import Experiment, build_experiment
+from kd_lightning.experiment.compose import difference, save_config
+from kd_lightning.metrics import efficiency
+from kd_lightning.metrics.intervals import interval
+from kd_lightning.teachers.finished_run import WEIGHTS
+
+log = logging.getLogger("kd_lightning")
+
+
+def rank() -> int:
+    """This process's rank, also before there is a Trainer."""
+    return int(getattr(rank_zero_only, "rank", 0))
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the stage in this folder has been trained, tested and written."""
+    return (folder / "metrics.json").is_file()
+
+
+def run_stage(config: dict[str, Any]) -> dict[str, Any]:
+    """Train one stage in ``config["folder"]``, or finish it, or find it finished.
+
+    Args:
+        config: from :func:`~kd_lightning.experiment.compose.stage_config`.
+
+    Returns:
+        what ``metrics.json`` holds.
+
+    Raises:
+        FileExistsError: the folder holds a run with another config.
+        OSError: another process is training here, or the disk is full.
+    """
+    folder = Path(config["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder), written_log(folder / "train.log"), closed_wandb():
+        check_same_config(config, folder)
+        if is_finished(folder):
+            log.info("%s is finished: skipped", folder)
+            return read_metrics(folder)
+        log.info("%s: %s", config["stage"], folder)
+        experiment = build_experiment(config, folder)
+        if rank() == 0:
+            save_config(config | {"classes": experiment.datamodule.classes}, folder / "config.json")
+        fit(experiment, folder)
+        test(experiment, folder)
+        if experiment.trainer.is_global_zero:
+            write_results(config, experiment, folder)
+        experiment.trainer.strategy.barrier()
+    return read_metrics(folder)
+
+
+def check_same_config(config: dict[str, Any], folder: Path) -> None:
+    """Refuse to go on with a run, or to call it finished, under another config.
+
+    Raises:
+        FileExistsError: lists what differs.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        return
+    before = json.loads(path.read_text())
+    before.pop("classes", None)
+    if lines := difference(before, config):
+        shown = "\n  ".join(lines[:12])
+        raise FileExistsError(
+            f"{folder} holds a run with another config:\n  {shown}\nset name=<another name>, or remove that folder"
+        )
+
+
+def fit(experiment: Experiment, folder: Path) -> None:
+    """Train from the start, or from ``last.ckpt``."""
+    last = folder / "checkpoints" / "last.ckpt"
+    resume = last if last.is_file() else None
+    if resume is not None:
+        log.info("going on from %s", resume)
+    try:
+        experiment.trainer.fit(
+            experiment.distiller, datamodule=experiment.datamodule, ckpt_path=resume, weights_only=True
+        )
+    except (RuntimeError, KeyError, EOFError, ValueError, UnpicklingError) as error:
+        if resume is not None and not torch_can_read(resume):
+            raise ValueError(
+                f"{resume} is damaged or not ours: remove it to train this stage from the start"
+            ) from error
+        raise
+    if experiment.trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def torch_can_read(checkpoint: Path) -> bool:
+    """Whether a checkpoint holds tensors and primitives only, and all of them."""
+    try:
+        return "state_dict" in torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception:
+        return False
+
+
+def test(experiment: Experiment, folder: Path) -> None:
+    """Score the best weights on the test set; the distiller then holds them, and the predictions."""
+    best = folder / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(best, map_location="cpu", weights_only=True)
+    experiment.distiller.on_load_checkpoint(checkpoint)
+    experiment.distiller.load_state_dict(checkpoint["state_dict"])
+    experiment.trainer.test(experiment.distiller, datamodule=experiment.datamodule, verbose=False)
+
+
+def write_results(config: dict[str, Any], experiment: Experiment, folder: Path) -> None:
+    """Write weights, predictions and, last, metrics; each beside its place, then renamed."""
+    distiller, trainer = experiment.distiller, experiment.trainer
+    student = distiller.student.cpu().eval()
+    tensors = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
+    beside = folder / f".{WEIGHTS}.part"
+    save_file(tensors, beside)
+    beside.replace(folder / WEIGHTS)
+    write_text(
+        folder / "predictions.jsonl", "".join(json.dumps(line) + "\n" for line in distiller.predictions)
+    )
+    clip = torch.zeros(1, experiment.datamodule.clip_samples)
+    seconds = experiment.datamodule.clip_samples / experiment.datamodule.sample_rate
+    latency = efficiency.latency(lambda: student(clip))
+    correct = [line["reference"] == line["output"] for line in distiller.predictions]
+    speakers = [line["speaker"] for line in distiller.predictions]
+    metrics = {
+        "stage": config["stage"],
+        "network": type(student.network).__name__,
+        "seed": config["seed"],
+        "params": efficiency.parameters(student),
+        "macs": efficiency.macs(student, clip),
+        "size_bytes": (folder / WEIGHTS).stat().st_size,
+        "latency_ms": latency._asdict(),
+        "real_time_factor": efficiency.real_time_factor(latency.p50, seconds),
+        "train_seconds": experiment.timer.time_elapsed("train"),
+        "steps": trainer.global_step,
+        "best_step": experiment.best.step,
+        "validation": {config["monitor"].removeprefix("validation/"): experiment.best.score},
+        "metrics": {key: float(value) for key, value in trainer.callback_metrics.items() if "/" not in key},
+        "intervals": {"accuracy": list(interval(correct, speakers))},
+        "notes": experiment.notes,
+    }
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside ``path`` and rename."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """A finished stage's ``metrics.json``."""
+    return dict(json.loads((folder / "metrics.json").read_text()))
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the run's folder on rank 0.
+
+    Raises:
+        OSError: another process holds it.
+    """
+    if rank() != 0:
+        yield
+        return
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OSError(
+            f"another process is training in {folder}: wait for it, or set name=<another name>"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def written_log(path: Path) -> Iterator[None]:
+    """Copy what is logged to ``train.log``."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("kd_lightning", "pytorch_lightning")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def closed_wandb() -> Iterator[None]:
+    """Finish the wandb run with the stage: the next job of a sweep would log into it, and a failure would look done."""
+    import wandb
+
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        if wandb.run is not None:
+            offline, folder = wandb.run.settings._offline, wandb.run.dir
+            wandb.finish(exit_code=int(failed))
+            if offline:
+                log.info("to see this run online: wandb sync %s", Path(folder).parent)

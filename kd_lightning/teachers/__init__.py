@@ -1,0 +1,1 @@
+"""Where teachers come from."""

@@ -1,0 +1,67 @@
+"""Weights of a finished run, checked against the network that its config describes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+WEIGHTS = "network.safetensors"
+
+
+def load_weights(model: nn.Module, run: Path) -> None:
+    """Load ``network.safetensors`` of a run into the model that its config describes, strictly.
+
+    Args:
+        model: changed in place.
+        run: a finished run's folder.
+
+    Raises:
+        FileNotFoundError: the run has not finished.
+        ValueError: the file is damaged, or holds another architecture than the run's config.
+    """
+    path = run / WEIGHTS
+    if not path.is_file():
+        raise FileNotFoundError(f"{run} holds no {WEIGHTS}: finish that stage first, or name another run")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged ({error}): train that stage again") from error
+    own = model.state_dict()
+    wrong = [
+        f"{name} is {_shape(state, name)} in the file and {_shape(own, name)} in the config"
+        for name in sorted(state.keys() | own.keys())
+        if _shape(state, name) != _shape(own, name)
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path} holds another network than {run / 'config.json'} describes: {wrong[0]}"
+            + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
+        )
+    model.load_state_dict(state)
+
+
+def check_compatible(run: Path, run_classes: list[str], classes: list[str], run_rate: int, rate: int) -> None:
+    """Refuse a run that answers other questions than the corpus asks.
+
+    Raises:
+        ValueError: other classes, or another sample rate.
+    """
+    if run_classes != classes:
+        missing = sorted(set(classes) - set(run_classes))
+        extra = sorted(set(run_classes) - set(classes))
+        order = "" if missing or extra else "the same classes in another order; "
+        raise ValueError(
+            f"{run} knows other classes than the corpus: {order}it lacks {missing or 'none'} and has "
+            f"{extra or 'none'} besides; train a run on these classes, or set corpus.words to its own"
+        )
+    if run_rate != rate:
+        raise ValueError(f"{run} hears {run_rate} Hz and the corpus has {rate} Hz")
+
+
+def _shape(state: Mapping[str, Tensor], name: str) -> object:
+    tensor = state.get(name)
+    return "missing" if tensor is None else tuple(tensor.shape)

@@ -1,0 +1,21 @@
+"""Train one stage: ``python -m kd_lightning.train stage=distill teacher.run=runs/a/teacher``."""
+
+from kd_lightning.experiment.command import experiment_command
+from kd_lightning.experiment.compose import Request, forbid_shadowed_words, stage_config
+
+
+def train(request: Request) -> None:
+    """Train the stage that ``stage=`` names."""
+    stage = request.config.stage
+    config = stage_config(request, stage)
+    forbid_shadowed_words(request, (stage,))
+
+    from kd_lightning.stages import run_stage
+
+    run_stage(config)
+
+
+main = experiment_command(train)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""A small corpus of real speech, and configs of stages over it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from kd_lightning.corpora.synthetic import SyntheticSpeechCommands
+from kd_lightning.experiment.compose import Request, conf_folder, stage_config
+
+torch.set_num_threads(1)
+
+WORDS = ("yes", "no", "stop", "tree")
+QUICK = (
+    "logger=csv",
+    "corpus.labelled_fraction=0.5",
+    "corpus.batch_size=16",
+    "corpus.views=4",
+    "teacher.network.depth=8",
+    "teacher.network.width=0.5",
+    "student.network.width=0.25",
+    "save_every_steps=2",
+    "trainer.enable_progress_bar=false",
+    "distiller.log_every=2",
+    "stages.teacher.trainer.max_epochs=2",
+    "stages.distill.trainer.max_epochs=2",
+    "stages.finetune.trainer.max_epochs=1",
+    "callbacks=none",
+)
+
+
+@pytest.fixture(scope="session")
+def corpus_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Speech Commands in its published layout: four words, eight voices, spoken by espeak-ng."""
+    settings = SyntheticSpeechCommands(words=WORDS, clips=(96, 32, 40), voices=(4, 2, 2))
+    return settings.write(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="session")
+def quick_words(corpus_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Words of a command line that makes any stage take a second."""
+    return [*QUICK, f"corpus.root={corpus_root}", f"paths.data={tmp_path_factory.mktemp('data')}"]
+
+
+@pytest.fixture
+def request_of(quick_words: list[str], tmp_path: Path) -> Callable[..., Request]:
+    """Composes ``conf`` with the quick words and further ones."""
+
+    def make(*words: str) -> Request:
+        every = [*quick_words, f"paths.runs={tmp_path / 'runs'}", "name=quick", *words]
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            return Request(compose("config", overrides=every), tuple(words))
+
+    return make
+
+
+@pytest.fixture
+def config_of(request_of: Callable[..., Request]) -> Callable[..., dict[str, Any]]:
+    """The resolved config of a stage."""
+
+    def make(stage: str, *words: str) -> dict[str, Any]:
+        return stage_config(request_of(*words), stage)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def teacher_run(quick_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished teacher on the small corpus."""
+    from kd_lightning.stages import run_stage
+
+    words = [*quick_words, f"paths.runs={tmp_path_factory.mktemp('teacher')}"]
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = stage_config(Request(compose("config", overrides=words)), "teacher")
+    run_stage(config)
+    return Path(config["folder"])

@@ -1,0 +1,110 @@
+"""The config of a stage is what Hydra composed, with that stage's part over it."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf.errors import OmegaConfBaseException
+
+from kd_lightning.experiment.compose import (
+    conf_folder,
+    difference,
+    forbid_shadowed_words,
+    forbid_sweep_of_ranks,
+    stage_config,
+    with_keys,
+)
+
+
+@pytest.fixture(scope="session")
+def corpus_root():
+    """Composing a config opens no corpus."""
+    return Path("/nowhere")
+
+
+def test_the_baseline_takes_as_many_epochs_as_distill_and_finetune_together(config_of):
+    words = ("stages.distill.trainer.max_epochs=7", "stages.finetune.trainer.max_epochs=4")
+    assert config_of("baseline", *words)["trainer"]["max_epochs"] == 11
+
+
+def test_the_teachers_stage_trains_the_teachers_network_on_all_labels(config_of):
+    config = config_of("teacher")
+    assert config["student"]["network"] == config_of("distill")["teacher"]["network"]
+    assert config["teacher"] is None
+    assert config["transfer"] is None
+    assert config["corpus"]["labelled_fraction"] == 1.0
+
+
+def test_a_stage_without_a_teacher_does_not_depend_on_the_recipe(config_of):
+    plain, other = config_of("baseline"), config_of("baseline", "transfer=hints")
+    assert difference(plain, other) == []
+    assert difference(config_of("distill"), config_of("distill", "transfer=hints"))
+
+
+def test_paths_and_workers_may_change_between_two_starts(config_of):
+    assert difference(config_of("baseline"), config_of("baseline", "corpus.workers=3", "name=other")) == []
+
+
+def test_a_difference_names_the_key_and_both_values(config_of):
+    lines = difference(config_of("baseline"), config_of("baseline", "optimizer.lr=0.5"))
+    assert lines == ["optimizer.lr: 0.008 -> 0.5"]
+
+
+def test_seed_zero_is_a_seed(config_of):
+    assert config_of("distill", "seed=0")["seed"] == 0
+    assert config_of("distill", "seed=0")["corpus"]["seed"] == 0
+
+
+def test_an_unknown_stage_is_named(request_of):
+    with pytest.raises(ValueError, match=r"stage=tune: there are teacher, baseline, distill, finetune"):
+        stage_config(request_of(), "tune")
+
+
+def test_an_unknown_key_under_a_stage_is_an_error(request_of):
+    with pytest.raises(OmegaConfBaseException, match="colour"):
+        stage_config(request_of("+stages.distill.trainer.colour=red"), "distill")
+
+
+def test_a_word_that_the_stage_would_override_is_refused_with_the_word_that_works(request_of):
+    request = request_of("trainer.max_epochs=3")
+    with pytest.raises(ValueError, match=r"stages\.distill\.trainer\.max_epochs=3"):
+        forbid_shadowed_words(request, ("distill",))
+
+
+def test_a_word_that_reaches_one_of_the_stages_is_fine(request_of):
+    forbid_shadowed_words(request_of("corpus.labelled_fraction=0.3"), ("teacher", "baseline"))
+
+
+@pytest.mark.parametrize(
+    ("devices", "launcher", "refused"), [(2, "BasicLauncher", True), (2, "submitit", False), (1, "", False)]
+)
+def test_a_multirun_that_starts_ranks_is_refused_with_the_way_out(request_of, devices, launcher, refused):
+    request = request_of("trainer=ddp", f"trainer.devices={devices}")._replace(
+        job_folder="x", launcher=launcher
+    )
+    if refused:
+        with pytest.raises(ValueError, match="submitit_slurm"):
+            forbid_sweep_of_ranks(request)
+    else:
+        forbid_sweep_of_ranks(request)
+
+
+def test_real_corpora_show_all_labels_and_the_embedded_one_a_tenth(request_of):
+    from hydra import compose, initialize_config_dir
+
+    from kd_lightning.experiment.compose import Request
+
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        shares = [
+            stage_config(Request(compose("config", overrides=words)), "baseline")["corpus"][
+                "labelled_fraction"
+            ]
+            for words in ([], ["corpus.root=/somewhere"], ["corpus.download=true"])
+        ]
+    assert shares == [0.1, 1.0, 1.0]
+
+
+def test_a_finished_config_takes_known_keys_only(config_of):
+    config = config_of("baseline")
+    assert with_keys(config, {"corpus": {"root": "/other"}})["corpus"]["root"] == "/other"
+    with pytest.raises(OmegaConfBaseException, match="roof"):
+        with_keys(config, {"corpus": {"roof": "/other"}})

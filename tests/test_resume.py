@@ -1,0 +1,154 @@
+"""A run that is cut anywhere and started again ends as the run that was never cut, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from kd_lightning.callbacks import checkpoints
+from kd_lightning.callbacks.step_seed import StepSeed
+from kd_lightning.distillers.keyword import KeywordDistiller
+from kd_lightning.stages import run_stage
+
+DROPOUT = "student.network.dropout=0.3"
+
+
+class Killed(BaseException):
+    """What no handler of the run may swallow."""
+
+
+def results(folder: Path) -> tuple[bytes, bytes, str]:
+    return (
+        (folder / "network.safetensors").read_bytes(),
+        (folder / "predictions.jsonl").read_bytes(),
+        (folder / "curves.csv").read_text(),
+    )
+
+
+@pytest.fixture(scope="module")
+def uncut(quick_words, teacher_run, tmp_path_factory):
+    """What the stage leaves behind when nothing happens to it."""
+    from hydra import compose, initialize_config_dir
+
+    from kd_lightning.experiment.compose import Request, conf_folder, stage_config
+
+    words = [
+        *quick_words,
+        DROPOUT,
+        f"teacher.run={teacher_run}",
+        f"paths.runs={tmp_path_factory.mktemp('uncut')}",
+    ]
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = stage_config(Request(compose("config", overrides=words)), "distill")
+    run_stage(config)
+    return results(Path(config["folder"]))
+
+
+def kill_in_hook(monkeypatch, hook: str, nth: int) -> None:
+    """Make the nth call of a hook the last thing that this process does."""
+    calls = []
+
+    def die(*_):
+        calls.append(1)
+        if len(calls) == nth:
+            raise Killed
+
+    own = getattr(StepSeed, hook)
+
+    def dying(self, *arguments):
+        die()
+        return own(self, *arguments)
+
+    monkeypatch.setattr(StepSeed, hook, dying)
+
+
+def kill_while_writing(monkeypatch, nth: int, renamed: bool) -> None:
+    """Die in the middle of writing the nth checkpoint, or right after it."""
+    calls = []
+    write = checkpoints.write
+
+    def dying(trainer, path):
+        calls.append(1)
+        if len(calls) == nth and not renamed:
+            (path.parent / f".{path.name}.part").write_bytes(b"half a checkpoint")
+            raise Killed
+        write(trainer, path)
+        if len(calls) == nth:
+            raise Killed
+
+    monkeypatch.setattr(checkpoints, "write", dying)
+
+
+KILLS = [
+    *[("hook", "on_train_batch_start", nth) for nth in (1, 3, 4, 7, 12)],
+    *[("hook", "on_train_batch_end", nth) for nth in (2, 6, 11)],
+    *[("hook", "on_validation_end", nth) for nth in (1, 2, 3)],
+    *[("hook", "on_train_epoch_end", nth) for nth in (1, 2)],
+    *[("hook", "on_test_epoch_end", 1)],
+    *[("write", renamed, nth) for renamed in (False, True) for nth in (1, 2, 3, 4, 5, 6)],
+]
+
+
+@pytest.mark.parametrize(("kind", "where", "nth"), KILLS)
+def test_a_cut_run_ends_like_the_uncut_one(kind, where, nth, uncut, teacher_run, config_of, monkeypatch):
+    config = config_of("distill", DROPOUT, f"teacher.run={teacher_run}")
+    with monkeypatch.context() as patch:
+        if kind == "hook":
+            kill_in_hook(patch, where, nth)
+        else:
+            kill_while_writing(patch, nth, where)
+        with pytest.raises(Killed):
+            run_stage(config)
+    folder = Path(config["folder"])
+    assert not (folder / "metrics.json").exists()
+    run_stage(config)
+    assert results(folder) == uncut
+
+
+def test_cut_twice_and_once_more(uncut, teacher_run, config_of, monkeypatch):
+    config = config_of("distill", DROPOUT, f"teacher.run={teacher_run}")
+    for nth in (5, 2, 4):
+        with monkeypatch.context() as patch:
+            kill_in_hook(patch, "on_train_batch_end", nth)
+            with pytest.raises(Killed):
+                run_stage(config)
+    run_stage(config)
+    assert results(Path(config["folder"])) == uncut
+
+
+def test_a_finished_stage_is_skipped(teacher_run, config_of, monkeypatch):
+    config = config_of("distill", f"teacher.run={teacher_run}")
+    first = run_stage(config)
+    monkeypatch.setattr(KeywordDistiller, "training_step", lambda *_: pytest.fail("trained again"))
+    assert run_stage(config) == first
+
+
+def test_the_number_of_steps_between_saves_changes_nothing(uncut, teacher_run, config_of):
+    config = config_of("distill", DROPOUT, f"teacher.run={teacher_run}", "save_every_steps=5")
+    run_stage(config)
+    assert results(Path(config["folder"])) == uncut
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_a_process_that_is_really_killed_goes_on(sent, uncut, teacher_run, quick_words, tmp_path):
+    words = [*quick_words, DROPOUT, f"teacher.run={teacher_run}", f"paths.runs={tmp_path}", "name=killed"]
+    command = [sys.executable, "-m", "kd_lightning.train", "stage=distill", *words]
+    folder = tmp_path / "killed" / "distill"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not (folder / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(sent)
+    assert process.returncode != 0
+    assert not (folder / "metrics.json").exists()
+    subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
+    ours = load_file(folder / "network.safetensors")
+    assert ours
+    assert results(folder) == uncut
