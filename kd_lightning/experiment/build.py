@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +24,7 @@ from kd_lightning.callbacks.step_seed import StepSeed
 from kd_lightning.callbacks.stop_at import StopAt
 from kd_lightning.distillers.distiller import Distiller
 from kd_lightning.experiment.compose import with_keys
+from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.targets import build
 from kd_lightning.models.waveform_model import WaveformModel
 from kd_lightning.teachers.finished_run import check_compatible, load_weights
@@ -61,8 +60,7 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
     Raises:
         ValueError, FileNotFoundError: what in the config, the corpus or a named run does not fit, and what to do.
     """
-    _quieten_lightning()
-    _share_cores(config["trainer"])
+    prepare_process(config["trainer"])
     datamodule = build_corpus(config)
     student = build_student(config, len(datamodule.classes))
     teacher = build_teacher(config, datamodule)
@@ -256,38 +254,15 @@ def build_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
     for node in (config["logger"] or {}).values():
         extra: dict[str, Any] = {}
         if node["_target_"].endswith("WandbLogger"):
-            extra["offline"] = not _wandb_key()
+            import wandb
+
+            offline = os.environ.get("WANDB_MODE") in ("offline", "disabled") or not wandb.api.api_key
+            extra["offline"] = offline
+            # Offline, the stage prints the one line that matters: how to send the run.
+            extra["settings"] = wandb.Settings(silent=offline)
             extra["id"] = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=8).hexdigest()
         logger = build(node, save_dir=str(folder), **extra)
         if isinstance(logger, WandbLogger):
             logger.log_hyperparams(config)
         loggers.append(logger)
     return loggers
-
-
-def _wandb_key() -> bool:
-    if os.environ.get("WANDB_MODE") in ("offline", "disabled"):
-        return False
-    import wandb
-
-    return bool(wandb.api.api_key)
-
-
-def _quieten_lightning() -> None:
-    """Keep what Lightning says of a run that is as it should be off the terminal."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for expected in (
-        "does not have many workers",  # none is the fastest on a CPU
-        "dataloader is not resumable",  # the sampler asks the trainer where it is
-        "in eval mode at the start of training",  # the teacher
-        "isinstance.treespec, LeafSpec",
-        "Trainer already configured with model summary",
-    ):
-        warnings.filterwarnings("ignore", message=f".*{expected}.*")
-
-
-def _share_cores(trainer: dict[str, Any]) -> None:
-    """Two processes that each take all cores slow each other down a hundred times."""
-    devices = trainer.get("devices")
-    if trainer.get("accelerator") == "cpu" and isinstance(devices, int) and devices > 1:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // devices))

@@ -1,0 +1,153 @@
+"""The command lines, as a user types them."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+
+
+def command(module: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"kd_lightning.{module}", *words],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        text=True,
+        capture_output=True,
+        timeout=280,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("module", ["train", "pipeline", "evaluate", "export", "report"])
+def test_help_needs_no_torch(module, tmp_path):
+    code = f"import sys; sys.argv = ['x', '--help']\nfrom kd_lightning.{module} import main\ntry: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "kd_lightning" in done.stdout or "Configuration groups" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "said"),
+    [
+        ("train", ["optimiser=adam"], "Could not override 'optimiser'"),
+        ("train", ["stage=tune"], "stage=tune: there are teacher, baseline, distill, finetune"),
+        ("train", ["trainer.max_epochs=1"], "type stages.distill.trainer.max_epochs=1"),
+        ("train", ["student=nothing"], "Could not find 'student/nothing'"),
+        ("evaluate", ["run=nowhere"], "run=nowhere is not a folder"),
+        ("export", ["format=onnx"], "say which: run=<folder>"),
+        ("report", ["runs=nowhere"], "runs=nowhere is not a folder"),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_one_message(module, words, said, tmp_path):
+    before = time.monotonic()
+    done = command(module, *words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - before < 10  # three seconds on an idle machine: nothing here imports torch
+
+
+@pytest.fixture(scope="module")
+def finished(quick_words, tmp_path_factory):
+    """A finished pipeline, made by its command line with wandb offline."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    words = [word for word in quick_words if word != "logger=csv"]
+    done = command("pipeline", *words, "name=whole", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_the_pipeline_leaves_four_stages_and_a_report(finished):
+    folder, done = finished
+    for stage in ("teacher", "baseline", "distill", "finetune"):
+        assert (folder / "runs" / "whole" / stage / "metrics.json").is_file()
+        assert list((folder / "runs" / "whole" / stage / "wandb").glob("offline-run-*"))
+    assert done.stderr.count("wandb sync") == 4
+    comparison = json.loads((folder / "runs" / "whole" / "report" / "comparison.json").read_text())
+    assert [row["stage"] for row in comparison["rows"]] == ["teacher", "baseline", "distill", "finetune"]
+    steps = {row["stage"]: row["steps"] for row in comparison["rows"]}
+    assert steps["baseline"] == steps["distill"] + steps["finetune"]
+    assert "accuracy" in done.stdout
+
+
+def test_finished_stages_are_skipped_by_the_next_start(finished, quick_words):
+    folder, _ = finished
+    before = (folder / "runs" / "whole" / "teacher" / "network.safetensors").stat().st_mtime_ns
+    words = [word for word in quick_words if word != "logger=csv"]
+    done = command("pipeline", *words, "name=whole", "logger=csv", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("is finished: skipped") == 4
+    assert (folder / "runs" / "whole" / "teacher" / "network.safetensors").stat().st_mtime_ns == before
+
+
+def test_evaluate_finds_the_accuracy_of_the_run_again(finished):
+    folder, _ = finished
+    run = folder / "runs" / "whole" / "finetune"
+    done = command("evaluate", f"run={run}", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    again = json.loads((run / "evaluation" / "metrics.json").read_text())
+    assert again["metrics"] == pytest.approx(json.loads((run / "metrics.json").read_text())["metrics"], abs=1e-6)
+    assert (run / "evaluation" / "predictions.jsonl").read_text() == (run / "predictions.jsonl").read_text()
+
+
+def test_an_exported_student_scores_as_in_pytorch_and_enters_the_report(finished):
+    folder, _ = finished
+    run = folder / "runs" / "whole" / "finetune"
+    done = command("export", f"run={run}", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    exported = json.loads((run / "deploy" / "onnx_fp32.json").read_text())
+    assert exported["max_abs_difference"] < 1e-4
+    trained = json.loads((run / "metrics.json").read_text())["metrics"]
+    assert exported["metrics"]["accuracy"] == pytest.approx(trained["accuracy"], abs=1 / 40)
+
+    import numpy as np
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(run / "deploy" / exported["file"]))
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == ["no", "stop", "tree", "yes"]
+    for clips in (1, 3):
+        waveform = np.random.default_rng(0).normal(0, 0.1, (clips, 16000)).astype(np.float32)
+        scores = session.run(["scores"], {"waveform": waveform})[0]
+        assert scores.shape == (clips, 4)
+        np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
+
+    done = command("report", f"runs={folder / 'runs' / 'whole'}", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    comparison = json.loads((folder / "runs" / "whole" / "report" / "comparison.json").read_text())
+    assert comparison["exports"][0]["format"] == "onnx"
+
+
+def test_a_sweep_reports_each_setting_against_no_transfer(finished, quick_words):
+    folder, _ = finished
+    teacher = folder / "runs" / "whole" / "teacher"
+    words = [*quick_words, "stage=distill", f"teacher.run={teacher}", "transfer=none,logits", "seed=0,1"]
+    done = command("train", "-m", *words, "hydra.sweep.dir=sweep", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (folder / "sweep").iterdir() if path.is_dir()) == ["0", "1", "2", "3"]
+    assert all((folder / "sweep" / str(job) / "metrics.json").is_file() for job in range(4))
+    done = command("report", "runs=sweep", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    sweep = json.loads((folder / "sweep" / "report" / "comparison.json").read_text())
+    assert {row["setting"]: row["seeds"] for row in sweep["rows"]} == {"transfer=none": [0, 1], "transfer=logits": [0, 1]}
+
+
+@pytest.mark.slow
+def test_two_jobs_of_a_sweep_run_at_once_with_joblib(finished, quick_words):
+    folder, _ = finished
+    words = [*quick_words, "stage=baseline", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    done = command("train", "-m", *words, "hydra.sweep.dir=joblib", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert all((folder / "joblib" / str(job) / "metrics.json").is_file() for job in range(2))
+
+
+def test_a_sweep_that_would_start_ranks_is_refused(finished, quick_words):
+    folder, _ = finished
+    done = command("train", "-m", *quick_words, "trainer=ddp", "stage=baseline", "seed=0,1", cwd=folder)
+    assert done.returncode == 1
+    assert "hydra/launcher=submitit_slurm" in done.stderr
