@@ -25,7 +25,9 @@ from kd_lightning.models.waveform_model import KeywordOutput, WaveformModel
 class WithoutBatchNorm(nn.Module):
     def __init__(self, bins: int, classes: int, channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv1d(bins, channels, 9, stride=4), nn.ReLU(), nn.Conv1d(channels, channels, 5))
+        self.layers = nn.Sequential(
+            nn.Conv1d(bins, channels, 9, stride=4), nn.ReLU(), nn.Conv1d(channels, channels, 5)
+        )
         self.head = nn.Linear(channels, classes)
 
     def forward(self, features: torch.Tensor) -> KeywordOutput:
@@ -48,7 +50,10 @@ def main() -> None:
         classes=datamodule.classes,
         student=student,
         teacher=teacher,
-        terms={"labels": Supervised(cross_entropy), "soft": Logits(functools.partial(soft_targets, temperature=2.0))},
+        terms={
+            "labels": Supervised(cross_entropy),
+            "soft": Logits(functools.partial(soft_targets, temperature=2.0)),
+        },
         weights={"labels": 1.0, "soft": 1.0},
         optimizer=functools.partial(torch.optim.SGD, lr=0.1),
         log_every=1,

@@ -26,8 +26,18 @@ def command(module: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[
 
 @pytest.mark.parametrize("module", ["train", "pipeline", "evaluate", "export", "report"])
 def test_help_needs_no_torch(module, tmp_path):
-    code = f"import sys; sys.argv = ['x', '--help']\nfrom kd_lightning.{module} import main\ntry: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=False, cwd=tmp_path)
+    code = "\n".join(
+        (
+            "import sys; sys.argv = ['x', '--help']",
+            f"from kd_lightning.{module} import main",
+            "try: main()",
+            "except SystemExit: pass",
+            "assert 'torch' not in sys.modules",
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], text=True, capture_output=True, check=False, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert "kd_lightning" in done.stdout or "Configuration groups" in done.stdout
 
@@ -92,7 +102,9 @@ def test_evaluate_finds_the_accuracy_of_the_run_again(finished):
     done = command("evaluate", f"run={run}", cwd=folder)
     assert done.returncode == 0, done.stderr
     again = json.loads((run / "evaluation" / "metrics.json").read_text())
-    assert again["metrics"] == pytest.approx(json.loads((run / "metrics.json").read_text())["metrics"], abs=1e-6)
+    assert again["metrics"] == pytest.approx(
+        json.loads((run / "metrics.json").read_text())["metrics"], abs=1e-6
+    )
     assert (run / "evaluation" / "predictions.jsonl").read_text() == (run / "predictions.jsonl").read_text()
 
 
@@ -134,7 +146,8 @@ def test_a_sweep_reports_each_setting_against_no_transfer(finished, quick_words)
     done = command("report", "runs=sweep", cwd=folder)
     assert done.returncode == 0, done.stderr
     sweep = json.loads((folder / "sweep" / "report" / "comparison.json").read_text())
-    assert {row["setting"]: row["seeds"] for row in sweep["rows"]} == {"transfer=none": [0, 1], "transfer=logits": [0, 1]}
+    seeds = {row["setting"]: row["seeds"] for row in sweep["rows"]}
+    assert seeds == {"transfer=none": [0, 1], "transfer=logits": [0, 1]}
 
 
 @pytest.mark.slow

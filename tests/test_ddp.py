@@ -14,7 +14,13 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 def on_ranks(devices: int, batch_size: int, corpus_root: Path, folder: Path) -> tuple[dict, list[str]]:
     folder.mkdir()
-    arguments = [str(devices), str(batch_size), str(corpus_root), str(folder / "data"), str(folder / "result.json")]
+    arguments = [
+        str(devices),
+        str(batch_size),
+        str(corpus_root),
+        str(folder / "data"),
+        str(folder / "result.json"),
+    ]
     subprocess.run([sys.executable, str(SCRIPT), *arguments], check=True, env=ENVIRONMENT, timeout=240)
     return json.loads((folder / "result.json").read_text()), (folder / "curves.csv").read_text().splitlines()
 
@@ -41,7 +47,9 @@ def flat(values: object) -> list[float]:
 @pytest.mark.ddp
 def test_a_pipeline_on_two_ranks_leaves_one_set_of_files(quick_words, tmp_path):
     words = [*quick_words, "trainer=ddp", "trainer.devices=2", f"paths.runs={tmp_path}", "name=two"]
-    words = [word for word in words if "enable_progress_bar" not in word] + ["trainer.enable_progress_bar=false"]
+    words = [word for word in words if "enable_progress_bar" not in word] + [
+        "trainer.enable_progress_bar=false"
+    ]
     command = [sys.executable, "-m", "kd_lightning.pipeline", *words]
     subprocess.run(command, check=True, env=ENVIRONMENT, timeout=280)
     for stage in ("teacher", "baseline", "distill", "finetune"):

@@ -34,8 +34,8 @@ def _share_cores(devices: object) -> None:
 def _keep_freed_memory() -> None:
     """Let glibc reuse large blocks instead of handing them back to the kernel.
 
-    A batch's spectra are some 10 MB, which malloc maps anew at every step, and the kernel clears page by page: with this,
-    a small student trains 1.5 times as many clips a second.
+    A batch's spectra are some 10 MB, which malloc maps anew at every step, and the kernel clears page by page: with
+    this, a small student trains 1.5 times as many clips a second.
     """
     if platform.libc_ver()[0] != "glibc":
         return

@@ -1,0 +1,60 @@
+"""What is installed is what is in the checkout."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from kd_lightning.experiment.compose import conf_folder
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_checkout_finds_the_conf_beside_the_package():
+    assert conf_folder() == ROOT / "conf"
+
+
+@pytest.mark.slow
+def test_a_wheel_brings_its_conf_and_its_commands(tmp_path):
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    inside = {
+        path.relative_to(tmp_path / "site" / "kd_lightning") for path in (tmp_path / "site").rglob("*.yaml")
+    }
+    assert inside == {path.relative_to(ROOT) for path in (ROOT / "conf").rglob("*.yaml")}
+    assert (tmp_path / "site" / "kd_lightning" / "reports" / "page.html.jinja").is_file()
+    command = f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n" + (
+        "from kd_lightning.experiment.compose import conf_folder; print(conf_folder())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", command], check=True, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert Path(found.stdout.strip()) == tmp_path / "site" / "kd_lightning" / "conf"
+    entry_points = next((tmp_path / "site").glob("*.dist-info/entry_points.txt")).read_text()
+    assert "kd-pipeline = kd_lightning.pipeline:main" in entry_points
+
+
+def test_the_constraints_pin_every_direct_dependency():
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = [
+        *project["dependencies"],
+        *(r for extra in project["optional-dependencies"].values() for r in extra),
+    ]
+    pinned = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        name, _, version = line.partition("==")
+        pinned[name.lower().replace("_", "-")] = version
+    for requirement in map(Requirement, listed):
+        if requirement.name != "kd_lightning":
+            assert requirement.specifier.contains(pinned[requirement.name.lower().replace("_", "-")]), (
+                requirement
+            )
