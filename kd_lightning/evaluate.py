@@ -18,25 +18,23 @@ def evaluate(words: dict[str, Any]) -> None:
 
     import json
 
-    from kd_lightning.experiment.build import build_evaluation, build_scorer
-    from kd_lightning.metrics.intervals import interval
-    from kd_lightning.stages import write_text
+    from kd_lightning.experiment.finished import build_evaluation, build_scorer
+    from kd_lightning.files import write
+    from kd_lightning.metrics.scores import accuracy_interval
 
     evaluation = build_evaluation(run, words)
     distiller, trainer = build_scorer(evaluation)
     metrics = trainer.test(distiller, datamodule=evaluation.datamodule, verbose=False)[0]
     lines = distiller.predictions
-    correct = [line["reference"] == line["output"] for line in lines]
-    low, high = interval(correct, [line["speaker"] for line in lines])
+    low, high = accuracy_interval(lines)
     result = {
         "metrics": metrics,
         "intervals": {"accuracy": [low, high]},
         "corpus": evaluation.config["corpus"],
     }
     folder = run / "evaluation"
-    folder.mkdir(exist_ok=True)
-    write_text(folder / "predictions.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    write_text(folder / "metrics.json", json.dumps(result, indent=2) + "\n")
+    write(folder / "predictions.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    write(folder / "metrics.json", json.dumps(result, indent=2) + "\n")
     for key, value in metrics.items():
         print(f"{key:>12}  {value:.4f}" + (f"  [{low:.4f}, {high:.4f}]" if key == "accuracy" else ""))
     print(f"{len(lines)} test cuts; written to {folder}")

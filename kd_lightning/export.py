@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kd_lightning.experiment.command import existing_folder, run_command
 
 if TYPE_CHECKING:
-    from kd_lightning.experiment.build import Evaluation
+    from kd_lightning.experiment.finished import Evaluation
 
 USAGE = """usage: python -m kd_lightning.export run=<folder> [format=onnx] [precision=fp32] [key=value ...]
 
@@ -36,26 +36,27 @@ def export(words: dict[str, Any]) -> None:
 
     import json
 
-    from kd_lightning.experiment.build import build_evaluation
-    from kd_lightning.stages import write_text
+    from kd_lightning.experiment.finished import build_evaluation
+    from kd_lightning.files import whole, write
+    from kd_lightning.reports.page import write_report
 
     evaluation = build_evaluation(run, words)
-    folder = run / "deploy"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"network_{precision}.onnx"
-    write_onnx(evaluation, path)
-    result = {"format": form, "precision": precision, "file": path.name, **score_onnx(evaluation, path)}
-    if result["max_abs_difference"] > TOLERANCE:
-        path.unlink()
-        raise ValueError(
-            f"{path.name} differs from PyTorch by {result['max_abs_difference']:.2g} in a class score, "
-            f"above {TOLERANCE:g}: the file was removed"
-        )
-    write_text(folder / f"{form}_{precision}.json", json.dumps(result, indent=2) + "\n")
+    path = run / "deploy" / f"network_{precision}.onnx"
+    with whole(path) as beside:
+        write_onnx(evaluation, beside)
+        result = {"format": form, "precision": precision, "file": path.name, **score_onnx(evaluation, beside)}
+        if result["max_abs_difference"] > TOLERANCE:
+            raise ValueError(
+                f"the exported network differs from PyTorch by {result['max_abs_difference']:.2g} in a class score, "
+                f"above {TOLERANCE:g}: nothing was written"
+            )
+    write(run / "deploy" / f"{form}_{precision}.json", json.dumps(result, indent=2) + "\n")
     print(
         f"{path}: {result['size_bytes']:,} bytes, accuracy {result['metrics']['accuracy']:.4f}, "
         f"p50 {result['latency_ms']['p50']:.2f} ms, at most {result['max_abs_difference']:.1e} from PyTorch"
     )
+    if (run.parent / "report").is_dir():
+        print(f"now in the report: {write_report(run.parent) / 'index.html'}")
 
 
 def write_onnx(evaluation: Evaluation, path: Path) -> None:
@@ -89,15 +90,13 @@ def write_onnx(evaluation: Evaluation, path: Path) -> None:
         verbose=False,
     )
     assert program is not None
-    beside = path.with_name(f".{path.name}.part")
-    program.save(str(beside), external_data=False)
-    model = onnx.load(str(beside))
+    program.save(str(path), external_data=False)
+    model = onnx.load(str(path))
     onnx.helper.set_model_props(
         model,
         {"classes": json.dumps(evaluation.classes), "sample_rate": str(evaluation.datamodule.sample_rate)},
     )
-    onnx.save(model, str(beside))
-    beside.replace(path)
+    onnx.save(model, str(path))
 
 
 def score_onnx(evaluation: Evaluation, path: Path) -> dict[str, Any]:
@@ -108,14 +107,13 @@ def score_onnx(evaluation: Evaluation, path: Path) -> dict[str, Any]:
 
     from kd_lightning.metrics import efficiency
     from kd_lightning.metrics.classification import keyword_metrics
-    from kd_lightning.metrics.intervals import interval
+    from kd_lightning.metrics.scores import accuracy_interval
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     metrics = keyword_metrics(len(evaluation.classes))
-    correct: list[bool] = []
-    speakers: list[str] = []
+    lines: list[dict[str, Any]] = []
     difference = 0.0
     for batch in evaluation.datamodule.test_dataloader():
         with torch.no_grad():
@@ -123,8 +121,8 @@ def score_onnx(evaluation: Evaluation, path: Path) -> dict[str, Any]:
         scores = torch.from_numpy(session.run(["scores"], {"waveform": batch.waveform.numpy()})[0])
         difference = max(difference, float((scores - expected).abs().max()))
         metrics.update(scores, batch.labels)
-        correct += (scores.argmax(dim=1) == batch.labels).tolist()
-        speakers += batch.speakers
+        columns = (batch.labels.tolist(), scores.argmax(dim=1).tolist(), batch.speakers)
+        lines += [{"reference": r, "output": o, "speaker": s} for r, o, s in zip(*columns, strict=True)]
     clip = np.zeros((1, evaluation.datamodule.clip_samples), np.float32)
     latency = efficiency.latency(lambda: session.run(["scores"], {"waveform": clip}))
     seconds = evaluation.datamodule.clip_samples / evaluation.datamodule.sample_rate
@@ -133,7 +131,7 @@ def score_onnx(evaluation: Evaluation, path: Path) -> dict[str, Any]:
         "latency_ms": latency._asdict(),
         "real_time_factor": efficiency.real_time_factor(latency.p50, seconds),
         "metrics": {key: float(value) for key, value in metrics.compute().items()},
-        "intervals": {"accuracy": list(interval(correct, speakers))},
+        "intervals": {"accuracy": accuracy_interval(lines)},
         "max_abs_difference": difference,
     }
 

@@ -1,5 +1,6 @@
 """All stages in order, then the report: ``python -m kd_lightning.pipeline experiment=speech_commands``."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ def pipeline(request: Request) -> None:
 
     from kd_lightning.stages import rank, run_stage
 
-    for config in configs.values():
-        run_stage(config)
+    validation: dict[str, float] = {}
+    for stage, config in configs.items():
+        if stage == "distill":
+            warn_of_weak_teacher(validation)
+        validation[stage] = next(iter(run_stage(config)["validation"].values()))
     if rank() == 0:
         from kd_lightning.reports.page import write_report
         from kd_lightning.reports.terminal import print_report
@@ -27,11 +31,21 @@ def pipeline(request: Request) -> None:
         print_report(write_report(Path(configs["finetune"]["folder"]).parent))
 
 
+def warn_of_weak_teacher(validation: dict[str, float]) -> None:
+    """Say so when the teacher has nothing to teach."""
+    if validation.get("teacher", 1.0) <= validation["baseline"]:
+        logging.getLogger("kd_lightning").warning(
+            "the teacher (%.4f on validation) does not beat the baseline (%.4f): train it longer, or take a larger one",
+            validation["teacher"],
+            validation["baseline"],
+        )
+
+
 def stage_configs(request: Request) -> dict[str, dict[str, Any]]:
     """The config of each stage, each pointed at the runs before it.
 
     Raises:
-        ValueError: anything wrong in any stage's config, before the first one trains.
+        ValueError, OmegaConfBaseException: a stage's config cannot be composed.
     """
     runs = Path(stage_config(request, "baseline")["folder"]).parent
     teacher = request.config.teacher.run

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from safetensors.torch import save_file
 
 from kd_lightning.experiment.build import Experiment, build_experiment
-from kd_lightning.experiment.compose import difference, save_config
+from kd_lightning.experiment.compose import difference
+from kd_lightning.experiment.finished import fingerprint
+from kd_lightning.files import whole, write
 from kd_lightning.metrics import efficiency
-from kd_lightning.metrics.intervals import interval
+from kd_lightning.metrics.scores import accuracy_interval
 from kd_lightning.teachers.finished_run import WEIGHTS
 
 log = logging.getLogger("kd_lightning")
@@ -47,11 +50,12 @@ def run_stage(config: dict[str, Any]) -> dict[str, Any]:
         what ``metrics.json`` holds.
 
     Raises:
-        FileExistsError: the folder holds a run with another config.
+        FileExistsError: the folder holds a run with another config, or one built on other weights.
         OSError: another process is training here, or the disk is full.
     """
     folder = Path(config["folder"])
     folder.mkdir(parents=True, exist_ok=True)
+    config = config | {"sources": sources(config)}
     with alone_in(folder), written_log(folder / "train.log"), closed_wandb():
         check_same_config(config, folder)
         if is_finished(folder):
@@ -60,13 +64,21 @@ def run_stage(config: dict[str, Any]) -> dict[str, Any]:
         log.info("%s: %s", config["stage"], folder)
         experiment = build_experiment(config, folder)
         if rank() == 0:
-            save_config(config | {"classes": experiment.datamodule.classes}, folder / "config.json")
+            recorded = config | {"classes": experiment.datamodule.classes}
+            write(folder / "config.json", json.dumps(recorded, indent=2) + "\n")
         fit(experiment, folder)
         test(experiment, folder)
         if experiment.trainer.is_global_zero:
             write_results(config, experiment, folder)
         experiment.trainer.strategy.barrier()
     return read_metrics(folder)
+
+
+def sources(config: dict[str, Any]) -> dict[str, str | None]:
+    """Fingerprints of the weights that the stage builds on."""
+    return {
+        role: fingerprint(config[role]["run"]) for role in ("teacher", "student") if config[role] is not None
+    }
 
 
 def check_same_config(config: dict[str, Any], folder: Path) -> None:
@@ -88,58 +100,67 @@ def check_same_config(config: dict[str, Any], folder: Path) -> None:
 
 
 def fit(experiment: Experiment, folder: Path) -> None:
-    """Train from the start, or from ``last.ckpt``."""
+    """Train from the start, or from ``last.ckpt``.
+
+    Raises:
+        ValueError: ``last.ckpt`` is damaged or not of this run.
+        KeyboardInterrupt: after Ctrl-C.
+    """
     last = folder / "checkpoints" / "last.ckpt"
     resume = last if last.is_file() else None
     if resume is not None:
+        read_checkpoint(resume, experiment)
         log.info("going on from %s", resume)
     try:
         experiment.trainer.fit(
             experiment.distiller, datamodule=experiment.datamodule, ckpt_path=resume, weights_only=True
         )
-    except (RuntimeError, KeyError, EOFError, ValueError, UnpicklingError) as error:
-        if resume is not None and not torch_can_read(resume):
-            raise ValueError(
-                f"{resume} is damaged or not ours: remove it to train this stage from the start"
-            ) from error
-        raise
-    if experiment.trainer.interrupted:
-        raise KeyboardInterrupt
+    except SystemExit as error:
+        # What Lightning makes of Ctrl-C.
+        raise KeyboardInterrupt from error
 
 
-def torch_can_read(checkpoint: Path) -> bool:
-    """Whether a checkpoint holds tensors and primitives only, and all of them."""
+def read_checkpoint(path: Path, experiment: Experiment) -> dict[str, Any]:
+    """A checkpoint of this run; only tensors and primitives are read.
+
+    Raises:
+        ValueError: it is damaged, holds anything else, or another network's weights.
+    """
     try:
-        return "state_dict" in torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception:
-        return False
+        checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))
+        found = {name: tensor.shape for name, tensor in checkpoint["state_dict"].items()}
+        loops, _ = checkpoint["loops"], checkpoint["logged_terms"]
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged or not ours: remove it to train this stage from the start"
+        ) from error
+    own = {name: tensor.shape for name, tensor in experiment.distiller.state_dict().items()}
+    if not loops or found != {name: shape for name, shape in own.items() if not name.startswith("teacher.")}:
+        raise ValueError(f"{path} is of another network: remove it to train this stage from the start")
+    return checkpoint
 
 
 def test(experiment: Experiment, folder: Path) -> None:
-    """Score the best weights on the test set; the distiller then holds them, and the predictions."""
-    best = folder / "checkpoints" / "best.ckpt"
-    checkpoint = torch.load(best, map_location="cpu", weights_only=True)
+    """Score the best weights on the test set; the distiller then holds them, and the predictions.
+
+    Raises:
+        ValueError: ``best.ckpt`` is damaged or not of this run.
+    """
+    checkpoint = read_checkpoint(folder / "checkpoints" / "best.ckpt", experiment)
     experiment.distiller.on_load_checkpoint(checkpoint)
     experiment.distiller.load_state_dict(checkpoint["state_dict"])
     experiment.trainer.test(experiment.distiller, datamodule=experiment.datamodule, verbose=False)
 
 
 def write_results(config: dict[str, Any], experiment: Experiment, folder: Path) -> None:
-    """Write weights, predictions and, last, metrics; each beside its place, then renamed."""
-    distiller, trainer = experiment.distiller, experiment.trainer
+    """Write weights, predictions and, last, metrics."""
+    distiller, trainer, datamodule = experiment.distiller, experiment.trainer, experiment.datamodule
     student = distiller.student.cpu().eval()
-    tensors = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
-    beside = folder / f".{WEIGHTS}.part"
-    save_file(tensors, beside)
-    beside.replace(folder / WEIGHTS)
-    write_text(
-        folder / "predictions.jsonl", "".join(json.dumps(line) + "\n" for line in distiller.predictions)
-    )
-    clip = torch.zeros(1, experiment.datamodule.clip_samples)
-    seconds = experiment.datamodule.clip_samples / experiment.datamodule.sample_rate
+    with whole(folder / WEIGHTS) as beside:
+        save_file({name: tensor.contiguous() for name, tensor in student.state_dict().items()}, beside)
+    write(folder / "predictions.jsonl", "".join(json.dumps(line) + "\n" for line in distiller.predictions))
+    clip = torch.zeros(1, datamodule.clip_samples)
     latency = efficiency.latency(lambda: student(clip))
-    correct = [line["reference"] == line["output"] for line in distiller.predictions]
-    speakers = [line["speaker"] for line in distiller.predictions]
     metrics = {
         "stage": config["stage"],
         "network": type(student.network).__name__,
@@ -148,23 +169,21 @@ def write_results(config: dict[str, Any], experiment: Experiment, folder: Path) 
         "macs": efficiency.macs(student, clip),
         "size_bytes": (folder / WEIGHTS).stat().st_size,
         "latency_ms": latency._asdict(),
-        "real_time_factor": efficiency.real_time_factor(latency.p50, seconds),
+        "real_time_factor": efficiency.real_time_factor(
+            latency.p50, datamodule.clip_samples / datamodule.sample_rate
+        ),
         "train_seconds": experiment.timer.time_elapsed("train"),
         "steps": trainer.global_step,
         "best_step": experiment.best.step,
         "validation": {config["monitor"].removeprefix("validation/"): experiment.best.score},
         "metrics": {key: float(value) for key, value in trainer.callback_metrics.items() if "/" not in key},
-        "intervals": {"accuracy": list(interval(correct, speakers))},
+        "intervals": {"accuracy": accuracy_interval(distiller.predictions)},
         "notes": experiment.notes,
     }
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside ``path`` and rename."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text)
-    beside.replace(path)
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.summary.update(metrics)
+    write(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -197,7 +216,11 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def written_log(path: Path) -> Iterator[None]:
-    """Copy what is logged to ``train.log``."""
+    """Copy what rank 0 logs to ``train.log``, and the trace of what ends the stage."""
+    if rank() != 0:
+        log.setLevel(logging.WARNING)
+        yield
+        return
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     loggers = [logging.getLogger(name) for name in ("kd_lightning", "pytorch_lightning")]
@@ -205,6 +228,11 @@ def written_log(path: Path) -> Iterator[None]:
         logger.addHandler(handler)
     try:
         yield
+    except BaseException as error:
+        trace = logging.makeLogRecord({"name": log.name, "levelname": "ERROR", "msg": "the stage ended"})
+        trace.exc_info = (type(error), error, error.__traceback__)
+        handler.handle(trace)
+        raise
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
@@ -213,16 +241,15 @@ def written_log(path: Path) -> Iterator[None]:
 
 @contextmanager
 def closed_wandb() -> Iterator[None]:
-    """Finish the wandb run with the stage: the next job of a sweep would log into it, and a failure would look done."""
-    import wandb
-
+    """Finish the wandb run with the stage: the next job would log into it, and a failure would look done."""
     failed = True
     try:
         yield
         failed = False
     finally:
-        if wandb.run is not None:
-            offline, folder = wandb.run.settings._offline, wandb.run.dir
+        wandb = sys.modules.get("wandb")
+        if wandb is not None and wandb.run is not None:
+            offline, folder = wandb.run.settings._offline, Path(wandb.run.dir).parent
             wandb.finish(exit_code=int(failed))
             if offline:
-                log.info("to see this run online: wandb sync %s", Path(folder).parent)
+                log.info("to see this run online: wandb sync %s", folder)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from quick import QUICK
 
 from kd_lightning.corpora.synthetic import SyntheticSpeechCommands
 from kd_lightning.experiment.compose import Request, conf_folder, stage_config
@@ -14,22 +15,6 @@ from kd_lightning.experiment.compose import Request, conf_folder, stage_config
 torch.set_num_threads(1)
 
 WORDS = ("yes", "no", "stop", "tree")
-QUICK = (
-    "logger=csv",
-    "corpus.labelled_fraction=0.5",
-    "corpus.batch_size=16",
-    "corpus.views=4",
-    "teacher.network.depth=8",
-    "teacher.network.width=0.5",
-    "student.network.width=0.25",
-    "save_every_steps=2",
-    "trainer.enable_progress_bar=false",
-    "distiller.log_every=2",
-    "stages.teacher.trainer.max_epochs=2",
-    "stages.distill.trainer.max_epochs=2",
-    "stages.finetune.trainer.max_epochs=1",
-    "callbacks=none",
-)
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +26,7 @@ def corpus_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def quick_words(corpus_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Words of a command line that makes any stage take a second."""
+    """Quick words over the small corpus."""
     return [*QUICK, f"corpus.root={corpus_root}", f"paths.data={tmp_path_factory.mktemp('data')}"]
 
 

@@ -163,4 +163,4 @@ def test_a_sweep_that_would_start_ranks_is_refused(finished, quick_words):
     folder, _ = finished
     done = command("train", "-m", *quick_words, "trainer=ddp", "stage=baseline", "seed=0,1", cwd=folder)
     assert done.returncode == 1
-    assert "hydra/launcher=submitit_slurm" in done.stderr
+    assert "hydra/launcher=slurm" in done.stderr

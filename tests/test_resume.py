@@ -8,26 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from kills import DROPOUT, Killed, Points, results
 from safetensors.torch import load_file
 
-from kd_lightning.callbacks import checkpoints
-from kd_lightning.callbacks.step_seed import StepSeed
 from kd_lightning.distillers.keyword import KeywordDistiller
 from kd_lightning.stages import run_stage
-
-DROPOUT = "student.network.dropout=0.3"
-
-
-class Killed(BaseException):
-    """What no handler of the run may swallow."""
-
-
-def results(folder: Path) -> tuple[bytes, bytes, str]:
-    return (
-        (folder / "network.safetensors").read_bytes(),
-        (folder / "predictions.jsonl").read_bytes(),
-        (folder / "curves.csv").read_text(),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -49,61 +34,29 @@ def uncut(quick_words, teacher_run, tmp_path_factory):
     return results(Path(config["folder"]))
 
 
-def kill_in_hook(monkeypatch, hook: str, nth: int) -> None:
-    """Make the nth call of a hook the last thing that this process does."""
-    calls = []
-
-    def die(*_):
-        calls.append(1)
-        if len(calls) == nth:
-            raise Killed
-
-    own = getattr(StepSeed, hook)
-
-    def dying(self, *arguments):
-        die()
-        return own(self, *arguments)
-
-    monkeypatch.setattr(StepSeed, hook, dying)
-
-
-def kill_while_writing(monkeypatch, nth: int, renamed: bool) -> None:
-    """Die in the middle of writing the nth checkpoint, or right after it."""
-    calls = []
-    write = checkpoints.write
-
-    def dying(trainer, path):
-        calls.append(1)
-        if len(calls) == nth and not renamed:
-            (path.parent / f".{path.name}.part").write_bytes(b"half a checkpoint")
-            raise Killed
-        write(trainer, path)
-        if len(calls) == nth:
-            raise Killed
-
-    monkeypatch.setattr(checkpoints, "write", dying)
-
-
 KILLS = [
-    *[("hook", "on_train_batch_start", nth) for nth in (1, 3, 4, 7, 12)],
-    *[("hook", "on_train_batch_end", nth) for nth in (2, 6, 11)],
-    *[("hook", "on_validation_end", nth) for nth in (1, 2, 3)],
-    *[("hook", "on_train_epoch_end", nth) for nth in (1, 2)],
-    *[("hook", "on_test_epoch_end", 1)],
-    *[("write", renamed, nth) for renamed in (False, True) for nth in (1, 2, 3, 4, 5, 6)],
+    *[("on_train_batch_start", nth) for nth in (1, 3, 4, 7, 12)],
+    *[("on_train_batch_end", nth) for nth in (2, 6, 11)],
+    *[("on_validation_end", nth) for nth in (1, 2, 3)],
+    *[("on_train_epoch_end", nth) for nth in (1, 2)],
+    *[("on_test_epoch_end", 1), ("before predictions.jsonl", 1), ("before metrics.json", 1)],
+    *[("half a line of curves.csv", nth) for nth in (1, 3, 8)],
+    *[("half of best.ckpt", 1), ("after best.ckpt", 1)],
+    *[(f"{place} last.ckpt", nth) for place in ("half of", "after") for nth in (1, 2, 3, 4, 5, 6)],
 ]
 
 
-@pytest.mark.parametrize(("kind", "where", "nth"), KILLS)
-def test_a_cut_run_ends_like_the_uncut_one(kind, where, nth, uncut, teacher_run, config_of, monkeypatch):
-    config = config_of("distill", DROPOUT, f"teacher.run={teacher_run}")
+def run_and_cut(config, monkeypatch, point):
     with monkeypatch.context() as patch:
-        if kind == "hook":
-            kill_in_hook(patch, where, nth)
-        else:
-            kill_while_writing(patch, nth, where)
+        Points(patch, Path(config["folder"]), point)
         with pytest.raises(Killed):
             run_stage(config)
+
+
+@pytest.mark.parametrize("point", KILLS, ids=lambda point: f"{point[0]}, {point[1]}")
+def test_a_cut_run_ends_like_the_uncut_one(point, uncut, teacher_run, config_of, monkeypatch):
+    config = config_of("distill", DROPOUT, f"teacher.run={teacher_run}")
+    run_and_cut(config, monkeypatch, point)
     folder = Path(config["folder"])
     assert not (folder / "metrics.json").exists()
     run_stage(config)
@@ -113,10 +66,7 @@ def test_a_cut_run_ends_like_the_uncut_one(kind, where, nth, uncut, teacher_run,
 def test_cut_twice_and_once_more(uncut, teacher_run, config_of, monkeypatch):
     config = config_of("distill", DROPOUT, f"teacher.run={teacher_run}")
     for nth in (5, 2, 4):
-        with monkeypatch.context() as patch:
-            kill_in_hook(patch, "on_train_batch_end", nth)
-            with pytest.raises(Killed):
-                run_stage(config)
+        run_and_cut(config, monkeypatch, ("on_train_batch_end", nth))
     run_stage(config)
     assert results(Path(config["folder"])) == uncut
 

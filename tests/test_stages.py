@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from kd_lightning import stages
 from kd_lightning.callbacks import checkpoints
 from kd_lightning.experiment.build import build_experiment, finished_config, finished_model
 from kd_lightning.stages import run_stage
@@ -90,15 +91,17 @@ def test_finetune_cannot_end_below_its_start_on_validation(config_of, teacher_ru
 
 
 def test_weights_copied_from_the_teacher_are_reported(config_of, teacher_run):
-    copying = "student.copy={_target_: kd_lightning.models.copying.channel_slices, _partial_: true}"
-    _, metrics = train(config_of, "distill", f"teacher.run={teacher_run}", copying)
+    _, metrics = train(config_of, "distill", f"teacher.run={teacher_run}", "copy=channel_slices")
     assert "100%" in metrics["notes"][0]
 
 
 def test_a_stage_stops_at_a_preset_quality_and_stays_stopped(config_of, monkeypatch):
-    words = ("+stages.baseline.stop_at={metric: validation/accuracy, value: 0.0}",)
-    _, metrics = train(config_of, "baseline", *words)
-    assert metrics["steps"] == 6
+    config = config_of("baseline", "++stages.baseline.stop_at={metric: validation/accuracy, value: 0.0}")
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "write_results", lambda *_: pytest.fail("cut before the results were written"))
+        with pytest.raises(pytest.fail.Exception):
+            run_stage(config)
+    assert run_stage(config)["steps"] == 6
 
 
 def test_a_hint_trains_a_projector_that_is_not_exported(config_of, teacher_run):
@@ -130,7 +133,7 @@ def test_bf16_gives_finite_losses(config_of, teacher_run):
 
 def test_another_config_under_the_same_name_is_shown(config_of):
     train(config_of, "baseline")
-    with pytest.raises(FileExistsError, match=r"optimizer\.lr: 0\.008 -> 0\.1"):
+    with pytest.raises(FileExistsError, match=r"optimizer\.lr: 0\.016 -> 0\.1"):
         run_stage(config_of("baseline", "optimizer.lr=0.1"))
 
 
@@ -239,6 +242,17 @@ def test_a_corrupt_checkpoint_names_the_file(config_of, content):
         run_stage(config)
 
 
+def test_a_checkpoint_of_another_network_names_the_file(config_of):
+    wide = config_of("baseline", "student.network.width=0.5", "name=wide")
+    run_stage(wide)
+    config = config_of("baseline")
+    last = Path(config["folder"]) / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.write_bytes((Path(wide["folder"]) / "checkpoints" / "last.ckpt").read_bytes())
+    with pytest.raises(ValueError, match=r"last\.ckpt is of another network: remove it"):
+        run_stage(config)
+
+
 def test_a_non_finite_loss_stops_with_the_cut_ids(config_of):
     config = config_of("baseline", "optimizer.lr=1e30")
     with pytest.raises(FloatingPointError, match=r"non_finite_rank0\.json"):
@@ -272,7 +286,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(config_of, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints.pl.Trainer, "save_checkpoint", full)
-        with pytest.raises(OSError, match=r"cannot write the checkpoint .*ckpt.*No space left"):
+        with pytest.raises(OSError, match=r"\.ckpt could not be written .*No space left"):
             run_stage(config)
     assert "state_dict" in torch.load(last, weights_only=True)
     assert not list(last.parent.glob(".*"))
@@ -287,6 +301,27 @@ def test_one_folder_is_trained_by_one_process(config_of, tmp_path):
     folder.mkdir(parents=True)
     with FileLock(folder / ".lock"), pytest.raises(OSError, match="another process is training"):
         run_stage(config)
+
+
+def test_a_stage_built_on_other_weights_is_not_finished(config_of, teacher_run, tmp_path):
+    teacher = foreign(teacher_run, tmp_path)
+    config = config_of("distill", f"teacher.run={teacher}")
+    run_stage(config)
+    moved = tmp_path / "moved"
+    teacher.rename(moved)
+    run_stage(config_of("distill", f"teacher.run={moved}"))  # the same weights elsewhere: skipped
+    state = load_file(moved / "network.safetensors")
+    save_file({name: tensor + 1 for name, tensor in state.items()}, moved / "network.safetensors")
+    with pytest.raises(FileExistsError, match=r"sources\.teacher"):
+        run_stage(config_of("distill", f"teacher.run={moved}"))
+
+
+def test_a_start_from_other_features_is_refused(config_of, teacher_run):
+    distill, _ = train(config_of, "distill", f"teacher.run={teacher_run}")
+    with pytest.raises(ValueError, match=r"other features than student\.frontend: bins: 40 -> 32"):
+        run_stage(
+            config_of("finetune", f"student.run={distill}", "frontend.bins=32", "frontend.coefficients=32")
+        )
 
 
 def test_weights_of_another_student_are_refused(config_of, teacher_run):

@@ -14,23 +14,20 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+from kd_lightning.files import whole
+
 
 def write(trainer: pl.Trainer, path: Path) -> None:
-    """Write a checkpoint beside ``path``, then rename it: a kill or a full disk leaves the old one.
+    """Write a whole checkpoint or none: a kill or a full disk leaves the old one.
 
     Raises:
         OSError: the checkpoint could not be written; names the file.
     """
-    beside = path.with_name(f".{path.name}.part")
-    try:
+    if not trainer.is_global_zero:
+        trainer.save_checkpoint(path, weights_only=False)  # rank 0 writes, all ranks take part
+        return
+    with whole(path) as beside:
         trainer.save_checkpoint(beside, weights_only=False)
-        if trainer.is_global_zero:
-            beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise OSError(
-            f"cannot write the checkpoint {path}: {error}; free some space and start the run again"
-        ) from error
 
 
 class LastCheckpoint(Checkpoint):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,13 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from kd_lightning.files import write
+
+HEADER = "step,key,value"
+
 
 class Curves(Logger):
-    """Appends ``step,key,value`` lines to ``curves.csv``.
+    """Appends ``step,key,value`` lines of training and validation to ``curves.csv``; tests are in ``metrics.json``.
 
     Args:
         folder: the run's folder.
@@ -36,12 +39,10 @@ class Curves(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        new = not self.path.exists()
-        with self.path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(("step", "key", "value"))
-            writer.writerows((step, key, float(value)) for key, value in metrics.items() if key != "epoch")
+        lines = [] if self.path.exists() else [HEADER]
+        lines += [f"{step},{key},{float(value)}" for key, value in metrics.items() if "/" in key]
+        with self.path.open("a") as file:
+            file.writelines(f"{line}\n" for line in lines)
 
 
 class CutCurves(Callback):
@@ -57,11 +58,12 @@ class CutCurves(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero or not self.path.exists():
             return
-        with self.path.open(newline="") as file:
-            header, *lines = list(csv.reader(file)) or [["step", "key", "value"]]
-        # A kill may leave half a line at the end.
-        kept = [line for line in lines if len(line) == 3 and int(line[0]) <= trainer.global_step]
-        beside = self.path.with_name(".curves.csv.part")
-        with beside.open("w", newline="") as file:
-            csv.writer(file).writerows([header, *kept])
-        beside.replace(self.path)
+        lines = self.path.read_text(errors="replace").splitlines()
+        kept = [line for line in lines[1:] if _step(line) <= trainer.global_step]
+        write(self.path, "".join(f"{line}\n" for line in (HEADER, *kept)))
+
+
+def _step(line: str) -> float:
+    """The step of a line; a kill may leave a torn one at the end, which belongs to no step."""
+    step, *rest = line.split(",")
+    return int(step) if step.isdigit() and len(rest) == 2 else float("inf")

@@ -10,12 +10,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from kd_lightning.files import write
+
 
 class NonFiniteGuard(pl.Callback):
-    """Checks the loss before the backward pass: neither weights nor ``last.ckpt`` are touched by a bad batch.
+    """Checks the loss before the backward pass, so a bad batch does not reach the weights.
 
     Args:
-        folder: the run's folder, where ``non_finite.json`` is written.
+        folder: the run's folder, where ``non_finite_rank<r>.json`` is written.
     """
 
     def __init__(self, folder: str) -> None:
@@ -31,12 +33,8 @@ class NonFiniteGuard(pl.Callback):
         if torch.isfinite(loss):
             return
         path = self.folder / f"non_finite_rank{trainer.global_rank}.json"
-        path.write_text(
-            json.dumps(
-                {"step": trainer.global_step, "loss": str(float(loss.detach())), "cuts": self.cuts}, indent=2
-            )
-        )
+        write(path, json.dumps({"step": trainer.global_step, "cuts": self.cuts}, indent=2) + "\n")
         raise FloatingPointError(
-            f"the loss is {float(loss.detach())} at step {trainer.global_step}: the batch's cuts are in {path}; "
+            f"the loss is not finite at step {trainer.global_step}: the batch's cuts are in {path}; "
             "lower optimizer.lr or the weight of the term that grew (curves.csv shows them), or look at those cuts"
         )

@@ -107,7 +107,7 @@ class SpeechCommands(pl.LightningDataModule):
         self._open()
 
     def setup(self, stage: str | None = None) -> None:
-        """Choose the clips of every split.
+        """Choose the clips of every split, or for ``stage="test"`` of the test split alone.
 
         Raises:
             ValueError: a class has no training clip or no label, a split is empty, or a setting is not
@@ -118,22 +118,19 @@ class SpeechCommands(pl.LightningDataModule):
         prepared = self._open()
         classes = Classes(prepared.words, self._words, self._unknown, self._silence)
         test = Split.TEST_SET if classes.match_test_set(prepared.clips) else Split.TESTING
-        train, validation, testing = (
-            self._limited(classes.select(prepared.clips, split))
-            for split in (Split.TRAIN, Split.VALIDATION, test)
-        )
-        classes.require(train, prepared.skipped)
-        for name, selection in (("validation", validation), ("test", testing)):
-            _require_clips(name, selection, classes.names)
-        self._visible = labelled(train, prepared.clips, self._labelled_fraction, classes.names)
-        self._train = ClipDataset(prepared, train, self._visible, self._augment)
-        self._validation = ClipDataset(prepared, validation, np.arange(len(validation.rows)))
-        self._test = ClipDataset(prepared, testing, np.arange(len(testing.rows)))
-        self.train_size, self.labelled_size = len(train.rows), len(self._visible)
+        self._test = self._held_out(classes, test)
+        said = f"{len(classes.names)} classes, {len(self._test)} test clips"
+        if stage != "test":
+            train = self._limited(classes.select(prepared.clips, Split.TRAIN))
+            classes.require(train, prepared.skipped)
+            self._visible = labelled(train, prepared.clips, self._labelled_fraction, classes.names)
+            self._train = ClipDataset(prepared, train, self._visible, self._augment)
+            self._validation = self._held_out(classes, Split.VALIDATION)
+            self.train_size, self.labelled_size = len(train.rows), len(self._visible)
+            said += f", {len(self._validation)} to validate, {self.train_size} to train on"
+            said += f", {self.labelled_size} of them with a label"
         self.skipped, self.classes = prepared.skipped, classes.names
-        sizes = f"{self.train_size} training clips, {self.labelled_size} of them with a label"
-        held_out = f"{len(validation.rows)} validation and {len(testing.rows)} {test.name.lower()} clips"
-        _log.info("%d classes, %s, %s", len(self.classes), sizes, held_out)
+        _log.info(said)
         if self.skipped:
             _log.warning("%d unreadable files are left out, see %s", len(self.skipped), prepared.folder)
 
@@ -191,6 +188,12 @@ class SpeechCommands(pl.LightningDataModule):
             fetch(test_set, corpus.root.parent)
             corpus = find(corpus.root)
         return corpus
+
+    def _held_out(self, classes: Classes, split: Split) -> ClipDataset:
+        prepared = self._open()
+        selection = self._limited(classes.select(prepared.clips, split))
+        _require_clips(split.name.lower(), selection, classes.names)
+        return ClipDataset(prepared, selection, np.arange(len(selection.rows)))
 
     def _limited(self, selection: Selection) -> Selection:
         return selection if self._limit is None else first(selection, self._limit)

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 
 def one_cycle(optimizer: Optimizer, total_steps: int, warm_up: float = 0.3) -> LRScheduler:
-    """One-cycle policy (Smith and Topin 2019): the optimizer's learning rate is the peak.
+    """One-cycle policy (Smith and Topin 2019): the optimizer's rate is the peak, where momentum falls to 0.85.
 
     Args:
         optimizer: its ``lr`` is the rate at the peak.
@@ -17,7 +17,11 @@ def one_cycle(optimizer: Optimizer, total_steps: int, warm_up: float = 0.3) -> L
         warm_up: share of the steps that climb to the peak.
     """
     peak = [group["lr"] for group in optimizer.param_groups]
-    return OneCycleLR(optimizer, max_lr=peak, total_steps=total_steps, pct_start=warm_up)
+    steps = max(2, total_steps)
+    # OneCycleLR divides by the length of the climb less one step.
+    return OneCycleLR(
+        optimizer, max_lr=peak, total_steps=steps, pct_start=min(1.0, max(warm_up, 1.5 / steps))
+    )
 
 
 def cosine(optimizer: Optimizer, total_steps: int, warm_up: float = 0.0) -> LRScheduler:

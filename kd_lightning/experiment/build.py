@@ -7,15 +7,12 @@ sized by one dry batch.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import Logger, WandbLogger
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from kd_lightning.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from kd_lightning.callbacks.curves import Curves, CutCurves
@@ -23,7 +20,9 @@ from kd_lightning.callbacks.non_finite import NonFiniteGuard
 from kd_lightning.callbacks.step_seed import StepSeed
 from kd_lightning.callbacks.stop_at import StopAt
 from kd_lightning.distillers.distiller import Distiller
-from kd_lightning.experiment.compose import with_keys
+from kd_lightning.experiment.compose import difference
+from kd_lightning.experiment.finished import build_model, finished_config, finished_model
+from kd_lightning.experiment.loggers import build_loggers
 from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.targets import build
 from kd_lightning.models.waveform_model import WaveformModel
@@ -62,11 +61,11 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
     """
     prepare_process(config["trainer"])
     datamodule = build_corpus(config)
-    student = build_student(config, len(datamodule.classes))
+    student = build_student(config, datamodule)
     teacher = build_teacher(config, datamodule)
     notes = []
-    if teacher is not None and config["student"]["copy"]:
-        copied = build(config["student"]["copy"])(student.network, teacher.network)
+    if teacher is not None and config["copy"]:
+        copied = build(config["copy"])(student.network, teacher.network)
         notes.append(f"the student's start: {copied.summary}")
     transfer = config["transfer"] or {"terms": {}, "weights": {}}
     distiller: Distiller = build(
@@ -75,6 +74,7 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
             "terms": config["distiller"]["terms"] | (transfer["terms"] or {}),
             "weights": config["distiller"]["weights"] | (transfer["weights"] or {}),
         },
+        Distiller,
         classes=datamodule.classes,
         student=student,
         teacher=teacher if learns_from_teacher(config) else None,
@@ -99,9 +99,9 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
         *build(list((config["callbacks"] or {}).values())),
     ]
     if config["stop_at"] is not None:
-        callbacks.insert(-1, StopAt(**config["stop_at"]))
+        callbacks.append(build({"_target_": f"{StopAt.__module__}.StopAt", **config["stop_at"]}))
     trainer = pl.Trainer(
-        **config["trainer"],
+        **_exact(config["trainer"]),
         default_root_dir=folder,
         logger=[Curves(str(folder)), *build_loggers(config, folder)],
         callbacks=callbacks,
@@ -110,38 +110,48 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
         num_sanity_val_steps=-1,
         log_every_n_steps=1,
         use_distributed_sampler=False,
+        # SLURM's own requeue would save in the middle of a step.
+        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
     )
     return Experiment(datamodule, distiller, trainer, best, timer, notes)
 
 
 def build_corpus(config: dict[str, Any]) -> Any:
     """The DataModule, prepared and set up. Unlabelled cuts are drawn only where a transfer term can use them."""
-    datamodule = build(config["corpus"], unlabelled=learns_from_teacher(config))
+    datamodule = build(config["corpus"], pl.LightningDataModule, unlabelled=learns_from_teacher(config))
     datamodule.prepare_data()
     datamodule.setup("fit")
     return datamodule
 
 
-def build_student(config: dict[str, Any], classes: int) -> WaveformModel:
-    """The student under a seed of its own, or with the weights of a finished run."""
+def build_student(config: dict[str, Any], datamodule: Any) -> WaveformModel:
+    """The student under a seed of its own, or with the weights of a finished run.
+
+    Raises:
+        ValueError: the run has another network, other classes or other features.
+    """
     node = config["student"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["seed"])
-        student = build_model(node, classes)
+        student = build_model(node, len(datamodule.classes))
     if node["run"] is not None:
-        load_weights(student, Path(node["run"]))
+        run = Path(node["run"])
+        finished = finished_config(run)
+        check_compatible(
+            run, finished["classes"], datamodule.classes, student.frontend.sample_rate, datamodule.sample_rate
+        )
+        if finished["student"]["frontend"] != node["frontend"]:
+            raise ValueError(
+                f"student.run={run} was trained on other features than student.frontend: "
+                f"{'; '.join(difference(finished['student']['frontend'], node['frontend']))}"
+            )
+        load_weights(student, run)
     return student
-
-
-def build_model(node: dict[str, Any], classes: int) -> WaveformModel:
-    """A network with its frontend, sized by what the corpus says."""
-    frontend = build(node["frontend"])
-    return WaveformModel(frontend, build(node["network"], bins=frontend.bins, classes=classes))
 
 
 def build_teacher(config: dict[str, Any], datamodule: Any) -> WaveformModel | None:
     """The finished run that teaches; ``None`` where nobody asks it."""
-    if config["teacher"] is None or not (learns_from_teacher(config) or config["student"]["copy"]):
+    if config["teacher"] is None or not (learns_from_teacher(config) or config["copy"]):
         return None
     run = config["teacher"]["run"]
     if run is None:
@@ -164,105 +174,14 @@ def learns_from_teacher(config: dict[str, Any]) -> bool:
     return bool(config["transfer"] and config["transfer"]["terms"])
 
 
-def finished_config(run: Path) -> dict[str, Any]:
-    """The config that a finished run left behind.
+def _exact(trainer: dict[str, Any]) -> dict[str, Any]:
+    """The Trainer's arguments, without those under which a resumed run would not be the same.
 
     Raises:
-        FileNotFoundError: there is no such run.
-        ValueError: its config is not one of ours.
+        ValueError: naming the argument.
     """
-    path = run / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{run} is not a run: it has no config.json; name a folder such as runs/<name>/<stage>"
+    if trainer.get("accumulate_grad_batches", 1) != 1:
+        raise ValueError(
+            "trainer.accumulate_grad_batches: not supported; raise corpus.batch_size or trainer.devices"
         )
-    try:
-        config = json.loads(path.read_text())
-        json.dumps([config["student"]["network"], config["student"]["frontend"], config["classes"]])
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged or not a finished run's config ({error!r})") from error
-    return dict(config)
-
-
-def finished_model(run: Path) -> tuple[WaveformModel, dict[str, Any]]:
-    """A finished run's network with its weights, and its config."""
-    config = finished_config(run)
-    model = build_model(config["student"], len(config["classes"]))
-    load_weights(model, run)
-    return model, config
-
-
-class Evaluation(NamedTuple):
-    """A finished run's network beside a corpus to score it on.
-
-    Attributes:
-        config: the run's, with the further words merged over it.
-        model: the network with its weights, in eval mode.
-        classes: names of the classes, in the order of the logits.
-        datamodule: prepared and set up.
-    """
-
-    config: dict[str, Any]
-    model: WaveformModel
-    classes: list[str]
-    datamodule: Any
-
-
-def build_evaluation(run: Path, words: dict[str, Any]) -> Evaluation:
-    """A finished run and the corpus to score it on.
-
-    Args:
-        run: the finished run's folder.
-        words: what to change in its config, e.g. ``{"corpus": {"root": "/other/data"}}``.
-
-    Raises:
-        ValueError: the corpus has other classes than the network.
-    """
-    model, finished = finished_model(run)
-    config = with_keys(finished, words) | {"transfer": None}
-    datamodule = build_corpus(config)
-    datamodule.setup("test")
-    check_compatible(
-        run, finished["classes"], datamodule.classes, model.frontend.sample_rate, datamodule.sample_rate
-    )
-    return Evaluation(config, model.eval(), finished["classes"], datamodule)
-
-
-def build_scorer(evaluation: Evaluation) -> tuple[Distiller, pl.Trainer]:
-    """A distiller that only tests, and its Trainer."""
-    config = evaluation.config
-    distiller: Distiller = build(
-        config["distiller"],
-        classes=evaluation.classes,
-        student=evaluation.model,
-        teacher=None,
-        optimizer=build(config["optimizer"]),
-    )
-    trainer = pl.Trainer(
-        **config["trainer"],
-        logger=False,
-        enable_checkpointing=False,
-        callbacks=build(list((config["callbacks"] or {}).values())),
-        use_distributed_sampler=False,
-    )
-    return distiller, trainer
-
-
-def build_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
-    """The loggers of the config; wandb writes to disk where there is no key, and one run folder is one wandb run."""
-    loggers = []
-    for node in (config["logger"] or {}).values():
-        extra: dict[str, Any] = {}
-        if node["_target_"].endswith("WandbLogger"):
-            import wandb
-
-            offline = os.environ.get("WANDB_MODE") in ("offline", "disabled") or not wandb.api.api_key
-            extra["offline"] = offline
-            # Offline, the stage prints the one line that matters: how to send the run.
-            extra["settings"] = wandb.Settings(silent=offline)
-            extra["id"] = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=8).hexdigest()
-        logger = build(node, save_dir=str(folder), **extra)
-        if isinstance(logger, WandbLogger):
-            logger.log_hyperparams(config)
-        loggers.append(logger)
-    return loggers
+    return trainer

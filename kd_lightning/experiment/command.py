@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -14,25 +15,25 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from kd_lightning.experiment.compose import Request, conf_folder, forbid_sweep_of_ranks
+from kd_lightning.experiment.compose import Request, conf_folder
 
-WRONG_INPUT = (
-    ValueError,
-    FileNotFoundError,
-    FileExistsError,
-    NotADirectoryError,
-    OSError,
-    FloatingPointError,
-    OmegaConfBaseException,
-)
+WRONG_INPUT = (ValueError, OSError, ImportError, FloatingPointError, OmegaConfBaseException, YAMLError)
+INTERRUPTED = 130
 
 
 def fail(error: BaseException) -> NoReturn:
-    """End with one line on stderr; ``KD_TRACEBACK=1`` shows the whole trace."""
+    """End with one line on stderr; ``KD_TRACEBACK=1`` shows the whole trace, and so does a stage's train.log."""
     if os.environ.get("KD_TRACEBACK"):
         raise error
     raise SystemExit(f"{type(error).__name__}: {error}")
+
+
+def stop() -> NoReturn:
+    """End after Ctrl-C."""
+    print("stopped: the same command goes on from here", file=sys.stderr)
+    raise SystemExit(INTERRUPTED)
 
 
 def experiment_command(run: Callable[[Request], Any]) -> Callable[[], None]:
@@ -40,22 +41,32 @@ def experiment_command(run: Callable[[Request], Any]) -> Callable[[], None]:
 
     def composed(config: DictConfig) -> None:
         hydra_config = HydraConfig.get()
+        sweep = hydra_config.mode is RunMode.MULTIRUN
         request = Request(
             config=config,
             overrides=tuple(hydra_config.overrides.task),
-            job_folder=hydra_config.runtime.output_dir if hydra_config.mode is RunMode.MULTIRUN else None,
+            job_folder=hydra_config.runtime.output_dir if sweep else None,
             launcher=str(hydra_config.launcher._target_),
         )
         try:
-            forbid_sweep_of_ranks(request)
             run(request)
         except WRONG_INPUT as error:
-            fail(error)
+            if not sweep:
+                fail(error)
+            # The other jobs still run; Hydra ends with this error when they have.
+            logging.getLogger("kd_lightning").error(
+                "%s: %s: %s", request.job_folder, type(error).__name__, error
+            )
+            raise
+        except KeyboardInterrupt:
+            stop()
 
-    # Hydra resolves the task's module from the function, and joblib pickles it by reference.
+    # Hydra finds the task's module through the function, and joblib pickles it.
     functools.update_wrapper(composed, run)
 
     def main() -> None:
+        # A stage's part may set any key of the root config, so its words need no leading plus.
+        sys.argv[1:] = [f"++{word}" if word.startswith("stages.") else word for word in sys.argv[1:]]
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(composed)()
 
     return main
@@ -75,12 +86,14 @@ def run_command(run: Callable[[dict[str, Any]], Any], usage: str) -> Callable[[]
             run({str(key): value for key, value in parsed.items()})
         except WRONG_INPUT as error:
             fail(error)
+        except KeyboardInterrupt:
+            stop()
 
     return main
 
 
 def existing_folder(words: dict[str, Any], key: str) -> Path:
-    """The folder that ``key=`` names.
+    """The folder that ``key=`` names; the word is taken out of ``words``.
 
     Raises:
         ValueError: the word is missing.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,15 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 STAGES = ("teacher", "baseline", "distill", "finetune")
 
 # What may change between two starts of the same run: where things lie, how it is watched, how fast it is fed.
+# Of the runs that it builds on, the weights are compared, not the place (`sources`).
 FREE_TO_CHANGE = (
-    "paths",
-    "logger",
-    "name",
-    "folder",
-    "overrides",
-    "corpus.workers",
-    "corpus.data",
-    "progress_bar",
+    *("paths", "logger", "name", "folder", "overrides", "save_every_steps", "callbacks.progress"),
+    *("corpus.workers", "corpus.data", "student.run", "teacher.run"),
+    *("trainer.enable_progress_bar", "trainer.enable_model_summary"),
 )
 
 OmegaConf.register_new_resolver("add", lambda *terms: sum(terms), replace=True)
@@ -85,16 +81,14 @@ def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
     assert isinstance(resolved, dict)
     del resolved["stages"]
     if stage == "teacher":
-        large = OmegaConf.to_container(composed.teacher, resolve=True)
-        assert isinstance(large, dict)
-        resolved["student"] = {
-            "network": large["network"],
-            "frontend": large["frontend"],
-            "run": None,
-            "copy": None,
-        }
+        teacher = OmegaConf.to_container(composed.teacher, resolve=True)
+        assert isinstance(teacher, dict)
+        resolved["student"] = teacher | {"run": None}
     if resolved["teacher"] is None:
-        resolved["transfer"] = None
+        resolved["transfer"] = resolved["copy"] = None
+    for role in ("teacher", "student"):
+        if resolved[role] is not None and resolved[role]["run"] is not None:
+            resolved[role]["run"] = str(Path(resolved[role]["run"]).absolute())
     resolved["overrides"] = list(request.overrides)
     return {str(key): value for key, value in resolved.items()}
 
@@ -107,20 +101,15 @@ def forbid_shadowed_words(request: Request, stages: tuple[str, ...]) -> None:
     """
     for word in request.overrides:
         key, _, value = word.lstrip("+").partition("=")
+        if (conf_folder() / key).is_dir():
+            continue  # a choice from a group
         if all(key in flat(OmegaConf.to_container(request.config.stages[stage])) for stage in stages):
             raise ValueError(f"{word} would have no effect: type stages.{stages[-1]}.{key}={value}")
 
 
-def save_config(config: dict[str, Any], path: Path) -> None:
-    """Write a resolved config beside ``path`` and rename it."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(json.dumps(config, indent=2) + "\n")
-    beside.replace(path)
-
-
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     """Nested dicts as dotted keys."""
-    if not isinstance(config, dict) or not config:
+    if not isinstance(config, dict):
         return {prefix: config}
     leaves: dict[str, Any] = {}
     for key, value in config.items():
@@ -144,18 +133,25 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
 
 
-def forbid_sweep_of_ranks(request: Request) -> None:
+def forbid_sweep_of_ranks(request: Request, config: dict[str, Any]) -> None:
     """Refuse a multirun whose job starts ranks by itself: rank 1 runs the command again, and that is the whole sweep.
+
+    Args:
+        request: what the command line asked for.
+        config: of the stage.
 
     Raises:
         ValueError: with the way out.
     """
-    devices = OmegaConf.select(request.config, "trainer.devices")
-    if request.job_folder is None or "submitit" in request.launcher or devices in (1, "1"):
+    trainer = config["trainer"]
+    one_process = (
+        trainer["devices"] in (1, "1") and trainer["num_nodes"] == 1 and "WORLD_SIZE" not in os.environ
+    )
+    if request.job_folder is None or "submitit" in request.launcher or one_process:
         return
     raise ValueError(
-        f"a multirun with trainer.devices={devices} would start the sweep once a rank: add "
-        "hydra/launcher=submitit_slurm (SLURM starts the ranks of each job), keep trainer.devices=1 with "
+        f"a multirun with trainer.devices={trainer['devices']} would start the sweep once a rank: add "
+        "hydra/launcher=slurm (SLURM starts the ranks of each job), keep trainer.devices=1 with "
         "hydra/launcher=joblib, or start one command a job"
     )
 

@@ -28,7 +28,7 @@ def prepare_process(trainer: dict[str, Any]) -> None:
 def _share_cores(devices: object) -> None:
     """Two processes that each take all cores slow each other down a hundred times."""
     if isinstance(devices, int) and devices > 1:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // devices))
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // devices))
 
 
 def _keep_freed_memory() -> None:

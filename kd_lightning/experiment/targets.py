@@ -8,35 +8,49 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any
 
-PACKAGES = ("kd_lightning", "torch", "torchaudio", "torchmetrics", "pytorch_lightning")
+PACKAGES = ("kd_lightning", "torch", "torchaudio", "pytorch_lightning")
 
-# Where a config may also name plain functions (pure ones: losses, schedules, ways to copy weights) and plain classes.
-FUNCTIONS = (
-    "kd_lightning.losses.",
-    "kd_lightning.distillers.schedules",
-    "kd_lightning.models.copying",
+# Where networks may be defined: not everything that is a Module is one (torch.jit, torch.distributed).
+NETWORKS = (
+    "kd_lightning.models.",
+    "kd_lightning.frontend.",
+    "kd_lightning.distillers.",
+    "torch.nn.modules.",
+    "torchaudio.models.",
+    "torchaudio.transforms.",
 )
-CLASSES = ("kd_lightning.corpora.", "kd_lightning.distillers.weights")
+# Pure functions: losses, schedules, ways to copy weights.
+FUNCTIONS = ("kd_lightning.losses.", "kd_lightning.distillers.schedules", "kd_lightning.models.copying")
+# Plain settings.
+SETTINGS = (
+    "kd_lightning.corpora.augment.Augment",
+    "kd_lightning.corpora.synthetic.SyntheticSpeechCommands",
+    "kd_lightning.distillers.weights.",
+)
 
 
-def resolve(target: str) -> Callable[..., Any]:
+def resolve(target: object) -> Callable[..., Any]:
     """The class or function that a ``_target_`` names.
 
     Raises:
         ValueError: it does not exist, or a config may not name it.
     """
-    package = target.partition(".")[0]
-    if package not in PACKAGES:
+    if not isinstance(target, str) or target.partition(".")[0] not in PACKAGES:
         raise ValueError(f"_target_: {target} is not allowed; name a class of {', '.join(PACKAGES)}")
     from hydra.utils import get_object
 
+    hydra_log = logging.getLogger("hydra._internal.utils")
+    hydra_log.disabled = True  # it would say at length what the error below says in a line
     try:
         found = get_object(target)
     except Exception as error:
         raise ValueError(f"_target_: {target} does not exist ({error})") from error
+    finally:
+        hydra_log.disabled = False
     if not _allowed(found):
         raise ValueError(
             f"_target_: {target} is not allowed; a config may name networks, data modules, callbacks, loggers, "
@@ -53,32 +67,38 @@ def _allowed(found: Any) -> bool:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
-    module = getattr(found, "__module__", "") or ""
-    if module.partition(".")[0] not in PACKAGES:
+    place = f"{getattr(found, '__module__', '')}.{getattr(found, '__name__', '')}"
+    if place.partition(".")[0] not in PACKAGES or getattr(found, "__name__", "_").startswith("_"):
         return False
-    if inspect.isclass(found) and issubclass(
-        found, (nn.Module, pl.LightningDataModule, pl.Callback, Logger, Optimizer, LRScheduler)
-    ):
-        return True
     if inspect.isfunction(found):
-        return module.startswith(FUNCTIONS)
-    return inspect.isclass(found) and module.startswith(CLASSES)
+        return place.startswith(FUNCTIONS)
+    if not inspect.isclass(found):
+        return False
+    if issubclass(found, nn.Module) and not issubclass(found, pl.LightningModule):
+        return place.startswith(NETWORKS)
+    if issubclass(found, pl.LightningModule):
+        return place.startswith("kd_lightning.distillers.")
+    kinds = (pl.LightningDataModule, pl.Callback, Logger, Optimizer, LRScheduler)
+    return issubclass(found, kinds) or place.startswith(SETTINGS)
 
 
-def build(config: Any, **arguments: Any) -> Any:
+def build(config: Any, kind: type | None = None, **arguments: Any) -> Any:
     """Build what a plain config describes, depth first.
 
     Args:
         config: nested plain values; a dict with ``_target_`` becomes the object, or with ``_partial_: true`` a partial.
+        kind: what the object has to be an instance of.
         arguments: further keyword arguments of the outermost object; they win over the config's.
 
     Raises:
-        ValueError: a ``_target_`` that is not allowed, or arguments that it does not take.
+        ValueError: a ``_target_`` that is not allowed here, or arguments that it does not take.
     """
     if isinstance(config, list):
         return [build(item) for item in config]
     if not isinstance(config, dict):
         return config
+    if kind is not None:
+        _require_kind(config, kind)
     built = {key: build(value) for key, value in config.items() if key not in ("_target_", "_partial_")}
     if "_target_" not in config:
         return built | arguments
@@ -87,7 +107,12 @@ def build(config: Any, **arguments: Any) -> Any:
     if config.get("_partial_"):
         return call
     try:
-        inspect.signature(target).bind(**call.keywords)
-    except TypeError as error:
+        return call()
+    except (TypeError, AttributeError) as error:
         raise ValueError(f"{config['_target_']}: {error}; look at its arguments in the config") from error
-    return call()
+
+
+def _require_kind(config: dict[str, Any], kind: type) -> None:
+    target = resolve(config.get("_target_"))
+    if not inspect.isclass(target) or not issubclass(target, kind):
+        raise ValueError(f"_target_: {config['_target_']} is not allowed here: a {kind.__name__} is wanted")

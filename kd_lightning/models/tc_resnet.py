@@ -37,6 +37,7 @@ class TCResNet(nn.Module):
         channels = [round(width * count) for count in CHANNELS[depth]]
         if min(channels) < 1:
             raise ValueError(f"TC-ResNet of width {width} has layers without channels: set a larger width")
+        self.norm = nn.BatchNorm1d(bins)
         self.stem = nn.Sequential(
             nn.Conv1d(bins, channels[0], kernel_size=3, padding=1, bias=False),
             nn.BatchNorm1d(channels[0]),
@@ -55,7 +56,7 @@ class TCResNet(nn.Module):
 
     def forward(self, features: Tensor) -> KeywordOutput:
         """Classify features (B, bins, frames) as logits (B, C)."""
-        hidden: Tensor = self.blocks(self.stem(features))
+        hidden: Tensor = self.blocks(self.stem(self.norm(features)))
         return KeywordOutput(self.head(self.dropout(hidden.mean(dim=-1))))
 
 

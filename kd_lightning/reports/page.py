@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from kd_lightning.files import write
 from kd_lightning.reports import plots, tables
 from kd_lightning.reports.comparison import compare_runs, read_stages
 from kd_lightning.reports.formats import plain
 from kd_lightning.reports.html import Page, Plot, Section, html, plot
 from kd_lightning.reports.markdown import bullets, escape, markdown
 from kd_lightning.reports.runs import Run
+from kd_lightning.reports.strict_json import to_json
 from kd_lightning.reports.tables import Table
-from kd_lightning.reports.writing import to_json, write
 
 
 def write_report(folder: Path) -> Path:

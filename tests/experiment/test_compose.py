@@ -1,9 +1,8 @@
 """The config of a stage is what Hydra composed, with that stage's part over it."""
 
-from pathlib import Path
-
 import pytest
 from omegaconf.errors import OmegaConfBaseException
+from quick import QUICK
 
 from kd_lightning.experiment.compose import (
     conf_folder,
@@ -16,9 +15,9 @@ from kd_lightning.experiment.compose import (
 
 
 @pytest.fixture(scope="session")
-def corpus_root():
+def quick_words():
     """Composing a config opens no corpus."""
-    return Path("/nowhere")
+    return [*QUICK, "corpus.root=/nowhere"]
 
 
 def test_the_baseline_takes_as_many_epochs_as_distill_and_finetune_together(config_of):
@@ -46,7 +45,7 @@ def test_paths_and_workers_may_change_between_two_starts(config_of):
 
 def test_a_difference_names_the_key_and_both_values(config_of):
     lines = difference(config_of("baseline"), config_of("baseline", "optimizer.lr=0.5"))
-    assert lines == ["optimizer.lr: 0.008 -> 0.5"]
+    assert lines == ["optimizer.lr: 0.016 -> 0.5"]
 
 
 def test_seed_zero_is_a_seed(config_of):
@@ -70,22 +69,35 @@ def test_a_word_that_the_stage_would_override_is_refused_with_the_word_that_work
         forbid_shadowed_words(request, ("distill",))
 
 
+def test_a_choice_from_a_group_is_no_word_that_a_stage_shadows(request_of):
+    forbid_shadowed_words(request_of("optimizer=sgd"), ("teacher",))
+
+
 def test_a_word_that_reaches_one_of_the_stages_is_fine(request_of):
     forbid_shadowed_words(request_of("corpus.labelled_fraction=0.3"), ("teacher", "baseline"))
 
 
 @pytest.mark.parametrize(
-    ("devices", "launcher", "refused"), [(2, "BasicLauncher", True), (2, "submitit", False), (1, "", False)]
+    ("words", "launcher", "refused"),
+    [
+        (["trainer.devices=2"], "BasicLauncher", True),
+        (["stages.distill.trainer.devices=2"], "JoblibLauncher", True),
+        (["trainer.num_nodes=2"], "BasicLauncher", True),
+        (["trainer.devices=2"], "submitit", False),
+        (["trainer.devices=1"], "BasicLauncher", False),
+    ],
 )
-def test_a_multirun_that_starts_ranks_is_refused_with_the_way_out(request_of, devices, launcher, refused):
-    request = request_of("trainer=ddp", f"trainer.devices={devices}")._replace(
+def test_a_multirun_that_starts_ranks_is_refused_with_the_way_out(request_of, words, launcher, refused):
+    words = [f"++{word}" for word in words]
+    request = request_of("trainer=ddp", "trainer.devices=1", *words)._replace(
         job_folder="x", launcher=launcher
     )
+    config = stage_config(request, "distill")
     if refused:
-        with pytest.raises(ValueError, match="submitit_slurm"):
-            forbid_sweep_of_ranks(request)
+        with pytest.raises(ValueError, match="hydra/launcher=slurm"):
+            forbid_sweep_of_ranks(request, config)
     else:
-        forbid_sweep_of_ranks(request)
+        forbid_sweep_of_ranks(request, config)
 
 
 def test_real_corpora_show_all_labels_and_the_embedded_one_a_tenth(request_of):

@@ -27,7 +27,8 @@ def names(group: str) -> list[str]:
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("experiment", names("experiment"))
 def test_every_stage_of_every_experiment_builds(experiment, stage, request_of, teacher_run, tmp_path):
-    request = request_of(f"experiment={experiment}", f"teacher.run={teacher_run}")
+    small = ("corpus.words=null", "corpus.unknown=false", "corpus.silence=false")  # the corpus has four words
+    request = request_of(f"experiment={experiment}", f"teacher.run={teacher_run}", *small)
     built = build_experiment(stage_config(request, stage), tmp_path)
     assert built.distiller.teacher is None or stage == "distill"
     assert built.datamodule.classes == ["no", "stop", "tree", "yes"]

@@ -20,6 +20,11 @@ from kd_lightning.experiment.targets import build, resolve
         "torch.utils.cpp_extension.load_inline",
         "pytorch_lightning.Trainer",
         "kd_lightning.corpora.download.fetch",
+        "kd_lightning.corpora.growing_npy.GrowingNpy",
+        "kd_lightning.models.copying._copy",
+        "torch.jit.ScriptModule",
+        "torch.nn.parallel.DistributedDataParallel",
+        "torch.distributed.nn.RemoteModule",
         "kd_lightning.stages.run_stage",
         "kd_lightning.experiment.targets.build",
         "kd_lightning.stages.json.loads",
@@ -68,6 +73,13 @@ def test_nested_objects_and_partials():
 def test_an_argument_that_the_object_does_not_take_names_the_target():
     with pytest.raises(ValueError, match=r"torch\.nn\.Linear.*colour"):
         build({"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1, "colour": "red"})
+
+
+def test_the_place_says_what_kind_is_wanted():
+    network = {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1}
+    assert isinstance(build(network, nn.Module), nn.Linear)
+    with pytest.raises(ValueError, match=r"WandbLogger is not allowed here: a Module is wanted"):
+        build({"_target_": "pytorch_lightning.loggers.WandbLogger"}, nn.Module)
 
 
 def test_a_missing_object_is_named():

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 from run_folders import SHARES, write_export, write_run
 
-from kd_lightning.reports import writing
+from kd_lightning import files
+from kd_lightning.reports import strict_json
 from kd_lightning.reports.page import write_report
 from kd_lightning.reports.terminal import print_comparison, print_report
 
@@ -168,19 +169,19 @@ def test_a_lone_run_without_curves_or_scores_still_gives_a_page(tmp_path):
 
 def test_a_full_disk_leaves_the_old_report(tmp_path, monkeypatch):
     path = tmp_path / "comparison.json"
-    writing.write(path, "old")
+    files.write(path, "old")
 
     def full(self, content):
         self.touch()
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(OSError, match="disk full"):
-        writing.write(path, "new")
+    with pytest.raises(OSError, match="free some space"):
+        files.write(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_json_has_no_nan():
-    text = writing.to_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": (1, None)})
+    text = strict_json.to_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": (1, None)})
     assert strict(text) == {"a": None, "b": [None, 1.5], "c": [1, None]}

@@ -1,0 +1,137 @@
+"""Finished runs: their config, their network, and a corpus to score it on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+from pytorch_lightning import LightningDataModule
+from torch import nn
+
+from kd_lightning.distillers.distiller import Distiller
+from kd_lightning.experiment.compose import with_keys
+from kd_lightning.experiment.process import prepare_process
+from kd_lightning.experiment.targets import build
+from kd_lightning.models.waveform_model import WaveformModel
+from kd_lightning.teachers.finished_run import WEIGHTS, check_compatible, load_weights
+
+
+def build_model(node: dict[str, Any], classes: int) -> WaveformModel:
+    """A network with its frontend, sized by what the corpus says.
+
+    Args:
+        node: ``{"network": …, "frontend": …}``.
+        classes: number of classes.
+    """
+    frontend = build(node["frontend"], nn.Module)
+    return WaveformModel(frontend, build(node["network"], nn.Module, bins=frontend.bins, classes=classes))
+
+
+def finished_config(run: Path) -> dict[str, Any]:
+    """The config that a finished run left behind.
+
+    Raises:
+        FileNotFoundError: there is no such run.
+        ValueError: its config is not one of ours.
+    """
+    path = run / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{run} is not a run: it has no config.json; name a folder such as runs/<name>/<stage>"
+        )
+    try:
+        config = json.loads(path.read_text())
+        nodes = [
+            config["student"]["network"],
+            config["student"]["frontend"],
+            config["corpus"],
+            config["distiller"],
+        ]
+        if not all(isinstance(node, dict) for node in nodes) or not isinstance(config["classes"], list):
+            raise TypeError("student, corpus, distiller or classes of another kind")
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged or not a finished run's config ({error!r})") from error
+    return dict(config)
+
+
+def finished_model(run: Path) -> tuple[WaveformModel, dict[str, Any]]:
+    """A finished run's network with its weights, in eval mode, and its config.
+
+    Raises:
+        FileNotFoundError: there is no such run, or it has not finished.
+        ValueError: its files are damaged, do not belong together, or name what a config may not name.
+    """
+    config = finished_config(run)
+    model = build_model(config["student"], len(config["classes"]))
+    load_weights(model, run)
+    return model.eval(), config
+
+
+def fingerprint(run: str | None) -> str | None:
+    """A digest of a finished run's weights; ``None`` where there are none yet."""
+    path = Path(run) / WEIGHTS if run is not None else None
+    if path is None or not path.is_file():
+        return None
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+class Evaluation(NamedTuple):
+    """A finished run's network beside a corpus to score it on.
+
+    Attributes:
+        config: the run's, with the further words merged over it.
+        model: the network with its weights, in eval mode.
+        classes: names of the classes, in the order of the logits.
+        datamodule: prepared and set up for testing.
+    """
+
+    config: dict[str, Any]
+    model: WaveformModel
+    classes: list[str]
+    datamodule: Any
+
+
+def build_evaluation(run: Path, words: dict[str, Any]) -> Evaluation:
+    """A finished run and the corpus to score it on.
+
+    Another corpus is asked for the run's own classes, whatever else it has.
+
+    Args:
+        run: the finished run's folder.
+        words: what to change in its config, e.g. ``{"corpus": {"root": "/other/data"}}``.
+
+    Raises:
+        ValueError: the corpus lacks a class of the network, or has another sample rate.
+    """
+    model, finished = finished_model(run)
+    config = with_keys(finished, words)
+    corpus = config["corpus"] | {"labelled_fraction": 1.0}
+    if corpus["words"] is None:
+        corpus["words"] = [name for name in finished["classes"] if not name.startswith("_")]
+    prepare_process({"accelerator": "cpu", "devices": 1})
+    datamodule = build(corpus, LightningDataModule)
+    datamodule.prepare_data()
+    datamodule.setup("test")
+    check_compatible(
+        run, finished["classes"], datamodule.classes, model.frontend.sample_rate, datamodule.sample_rate
+    )
+    return Evaluation(config, model, finished["classes"], datamodule)
+
+
+def build_scorer(evaluation: Evaluation) -> tuple[Distiller, pl.Trainer]:
+    """A distiller that only tests, and a Trainer for this machine, whatever the run was trained on."""
+    config = evaluation.config
+    distiller: Distiller = build(
+        config["distiller"],
+        Distiller,
+        classes=evaluation.classes,
+        student=evaluation.model,
+        teacher=None,
+        optimizer=build(config["optimizer"]),
+    )
+    return distiller, pl.Trainer(
+        devices=1, logger=False, enable_checkpointing=False, use_distributed_sampler=False
+    )

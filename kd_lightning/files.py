@@ -1,0 +1,35 @@
+"""Files that are whole or absent, whatever happens while they are written."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Write a file beside its place; when the block ends well it reaches the disk and is renamed over ``path``.
+
+    Yields:
+        where to write.
+
+    Raises:
+        OSError: it could not be written; names the file. The old one, if any, is untouched and nothing is left beside.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield beside
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise OSError(f"{path} could not be written ({error}): free some space and start again") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a whole file or nothing."""
+    with whole(path) as beside:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
