@@ -1,10 +1,10 @@
 """A corpus decoded once: clips of one second in a mapped int16 file, an index, and lhotse manifests.
 
-audio.npy                       int16, all clips of one second after each other, then the background noise
-clips.npy                       one record a clip: where its second starts in audio.npy, split, word,
-speaker, SNR cuts_<split>.jsonl.gz           lhotse cuts of the files themselves, to be opened lazily
-noise.jsonl.gz                  the same for the background noise corpus.json                     words,
-spans of noise that training may use, skipped files with the reason
+- ``audio.npy``: int16, all clips of one second after each other, then the background noise
+- ``clips.npy``: one record a clip: where its second starts in ``audio.npy``, split, word, speaker, SNR
+- ``cuts_<split>.jsonl.gz``: lhotse cuts of the files themselves, to be opened lazily
+- ``noise.jsonl.gz``: the same for the background noise
+- ``corpus.json``: words, spans of noise that training may use, skipped files with the reason
 """
 
 import json

@@ -33,8 +33,8 @@ class Estimate(NamedTuple):
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether zero lies outside the interval (never when the interval is unknown)."""
-        return self.low > 0 or self.high < 0
+        """Whether zero lies outside the interval (never when it is unknown, or of no width: too few clusters)."""
+        return self.low < self.high and (self.low > 0 or self.high < 0)
 
 
 def tail_probability(groups: int, level: float = 0.95) -> float:
@@ -158,7 +158,7 @@ def gap_recovered(
         share of a gap that may not be there says nothing.
     """
     gap = paired_difference(teacher, baseline, clusters, level, resamples, seed)
-    if not gap.low > 0:
+    if not (gap.excludes_zero and gap.low > 0):
         return None
     columns = np.column_stack([student, baseline, teacher]).astype(np.float64)
     means, groups = resampled_means(columns, clusters, resamples, seed)

@@ -29,7 +29,7 @@ def quality(comparison: dict[str, Any]) -> Table:
     """What each stage's network recognises."""
     return Table(
         "Quality",
-        ["stage", "network", "accuracy % [95 %]", "precision", "recall", "F1", "ECE", "agrees with teacher"],
+        ["stage", "network", "accuracy % [95 %]", "precision", "recall", "F1", "ECE", "agreement"],
         [
             [
                 row["stage"],
@@ -55,7 +55,7 @@ def cost(comparison: dict[str, Any]) -> Table:
             "MACs",
             "size",
             "ms p50 / p95",
-            "real-time factor",
+            "RTF",
             "labels %",
             "steps",
             "trained",
@@ -74,7 +74,7 @@ def cost(comparison: dict[str, Any]) -> Table:
             ]
             for row in comparison["rows"]
         ],
-        "One utterance on one thread. MACs are those of convolutions and matrix products.",
+        "One utterance on one thread; RTF is the real-time factor. MACs are those of convolutions and matrix products.",
     )
 
 
@@ -82,7 +82,7 @@ def exports(comparison: dict[str, Any]) -> Table:
     """The deployed files, scored again after export."""
     return Table(
         "Exports",
-        ["stage", "format", "accuracy % [95 %]", "size", "ms p50 / p95", "real-time factor", "max |Δ|"],
+        ["stage", "format", "accuracy % [95 %]", "size", "ms p50 / p95", "RTF", "max |Δ|"],
         [
             [
                 export["stage"],

@@ -72,8 +72,9 @@ def rich_table(table: Table) -> RichTable:
     title = Text(table.title, style="bold")
     drawn = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for place, column in enumerate(table.columns):
-        # Only heads and the first column give way: a number is never broken over two lines.
-        widest = max((len(row[place]) for row in table.rows), default=0) if place else None
+        # Only heads and a long first column give way: a number is never broken over two lines.
+        widest = max((len(row[place]) for row in table.rows), default=0)
+        widest = widest if place else min(widest, 12)
         drawn.add_column(
             Text(plain(column)), justify="right" if place else "left", overflow="fold", min_width=widest
         )
