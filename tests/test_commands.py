@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from kd_lightning.corpora.synthetic import SyntheticSpeechCommands
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
@@ -55,12 +56,10 @@ def test_help_needs_no_torch(module, tmp_path):
     ],
 )
 def test_what_is_wrong_on_the_command_line_is_one_message(module, words, said, tmp_path):
-    before = time.monotonic()
     done = command(module, *words, cwd=tmp_path)
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert time.monotonic() - before < 10  # three seconds on an idle machine: nothing here imports torch
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +105,19 @@ def test_evaluate_finds_the_accuracy_of_the_run_again(finished):
         json.loads((run / "metrics.json").read_text())["metrics"], abs=1e-6
     )
     assert (run / "evaluation" / "predictions.jsonl").read_text() == (run / "predictions.jsonl").read_text()
+
+
+def test_evaluate_asks_another_corpus_for_the_classes_of_the_run(finished):
+    folder, _ = finished
+    run = folder / "runs" / "whole" / "baseline"
+    other = SyntheticSpeechCommands(
+        words=("yes", "no", "stop", "tree", "bird"), clips=(5, 5, 50), voices=(1, 1, 2), seed=1
+    ).write(folder / "other")
+    done = command("evaluate", f"run={run}", f"corpus.root={other}", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (run / "evaluation" / "predictions.jsonl").read_text().splitlines()]
+    assert len(lines) == 40
+    assert {line["reference"] for line in lines} == {"no", "stop", "tree", "yes"}
 
 
 def test_an_exported_student_scores_as_in_pytorch_and_enters_the_report(finished):

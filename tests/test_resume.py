@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from kills import DROPOUT, Killed, Points, results
-from safetensors.torch import load_file
 
 from kd_lightning.distillers.keyword import KeywordDistiller
 from kd_lightning.stages import run_stage
@@ -96,9 +95,7 @@ def test_a_process_that_is_really_killed_goes_on(sent, uncut, teacher_run, quick
         while not (folder / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
             time.sleep(0.005)
         process.send_signal(sent)
-    assert process.returncode != 0
+    assert process.returncode == (-sent if sent == signal.SIGKILL else 130)
     assert not (folder / "metrics.json").exists()
     subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
-    ours = load_file(folder / "network.safetensors")
-    assert ours
     assert results(folder) == uncut

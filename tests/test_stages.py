@@ -45,7 +45,7 @@ def test_a_stage_leaves_what_the_report_reads(config_of, teacher_run):
     assert weights >= metrics["params"]
 
 
-def test_the_written_weights_give_the_written_predictions(config_of, teacher_run):
+def test_the_written_weights_give_the_written_predictions(config_of):
     folder, metrics = train(config_of, "baseline")
     model, _ = finished_model(folder)
     experiment = build_experiment(config_of("baseline"), folder)

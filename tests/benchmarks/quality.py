@@ -3,7 +3,7 @@
 Every arm is a student with the same initial weights, the same labelled cuts and the same views for its seed. Finished
 arms are skipped, so the benchmark can be stopped, spread over processes and read at any time:
 
-    python tests/benchmarks/quality.py train seeds=10 part=0/2     # one of two processes, a thread each
+    python tests/benchmarks/quality.py train seeds=10 fraction=0.1 arms=main part=0/2   # one of two processes
     python tests/benchmarks/quality.py table
 """
 
@@ -20,10 +20,8 @@ from kd_lightning.experiment.compose import Request, conf_folder, stage_config
 from kd_lightning.metrics.intervals import Estimate, seeds_and_clusters
 
 FOLDER = Path("runs/quality")
-FRACTIONS = (0.1, 1.0, 0.3)
+FRACTIONS = (0.1, 0.3, 1.0)
 TEACHERS = 2
-# Everywhere; the other arms at the first fraction only.
-MAIN_ARMS = ("baseline", "distill", "finetune", "baseline, smoothed labels")
 
 
 class Arm(NamedTuple):
@@ -49,6 +47,10 @@ ARMS = {
     "pseudo-labels": Arm("distill", ("transfer=hard_labels",)),
     "pseudo-labels, finetuned": Arm("finetune", start="pseudo-labels"),
 }
+GROUPS = {
+    "main": ("baseline", "distill", "finetune", "none, distill's steps"),
+    "controls": ("baseline, smoothed labels", "pseudo-labels", "pseudo-labels, finetuned"),
+}
 COMPARED = (
     ("finetune", "baseline"),
     ("distill", "none, distill's steps"),
@@ -72,28 +74,26 @@ def arm_folder(fraction: float, seed: int, arm: str) -> Path:
     )
 
 
-def plan(seeds: int, part: int, parts: int) -> Iterator[dict[str, Any]]:
+def plan(fraction: float, group: str, seeds: range) -> Iterator[dict[str, Any]]:
     """Configs in an order in which stopping early leaves whole seeds."""
-    for fraction in FRACTIONS:
-        for seed in range(part, seeds, parts):
-            teacher = FOLDER / f"teacher{seed % TEACHERS}"
-            yield config("teacher", teacher, f"seed={seed % TEACHERS}")
-            for name, arm in ARMS.items():
-                if fraction != FRACTIONS[0] and name not in MAIN_ARMS:
-                    continue
-                words = [f"seed={seed}", f"corpus.labelled_fraction={fraction}", *arm.words]
-                if arm.stage == "distill":
-                    words.append(f"teacher.run={teacher}")
-                if arm.start is not None:
-                    words.append(f"student.run={arm_folder(fraction, seed, arm.start)}")
-                yield config(arm.stage, arm_folder(fraction, seed, name), *words)
+    for seed in seeds:
+        teacher = FOLDER / f"teacher{seed % TEACHERS}"
+        yield config("teacher", teacher, f"seed={seed % TEACHERS}")
+        for name in GROUPS[group]:
+            arm = ARMS[name]
+            words = [f"seed={seed}", f"corpus.labelled_fraction={fraction}", *arm.words]
+            if arm.stage == "distill":
+                words.append(f"teacher.run={teacher}")
+            if arm.start is not None:
+                words.append(f"student.run={arm_folder(fraction, seed, arm.start)}")
+            yield config(arm.stage, arm_folder(fraction, seed, name), *words)
 
 
-def train(seeds: int, part: str) -> None:
+def train(seeds: str, fraction: str, arms: str, part: str) -> None:
     from kd_lightning.stages import run_stage
 
     first, parts = (int(word) for word in part.split("/"))
-    for each in plan(seeds, first, parts):
+    for each in plan(float(fraction), arms, range(first, int(seeds), parts)):
         metrics = run_stage(each)
         print(
             each["folder"],
@@ -119,7 +119,7 @@ def table() -> None:
     for name, folder in ((f"teacher, seed {seed}", FOLDER / f"teacher{seed}") for seed in range(TEACHERS)):
         if (scored := right(folder)) is not None:
             print(f"{name}: {100 * scored[0].mean():.2f}")
-    for fraction in sorted(FRACTIONS):
+    for fraction in FRACTIONS:
         scores: dict[str, dict[int, np.ndarray]] = {name: {} for name in ARMS}
         speakers: list[str] = []
         for name in ARMS:
@@ -149,8 +149,7 @@ def shown(estimate: Estimate) -> str:
 
 if __name__ == "__main__":
     task, *words = sys.argv[1:]
-    settings = dict(word.split("=") for word in words)
     if task == "train":
-        train(int(settings.get("seeds", "10")), settings.get("part", "0/1"))
+        train(**{"seeds": "10", "part": "0/1", **dict(word.split("=") for word in words)})
     else:
         table()
