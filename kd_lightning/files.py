@@ -17,7 +17,7 @@ def whole(path: Path) -> Iterator[Path]:
         OSError: it could not be written; names the file. The old one, if any, is untouched and nothing is left beside.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = path.with_name(f".{path.name}.part")
     try:
         yield beside
         with beside.open("rb") as file:

@@ -67,7 +67,7 @@ class Points:
 
         def dying(trainer: Any, path: Path) -> None:
             if self.is_last(f"half of {path.name}"):
-                path.with_name(f".{path.name}.1.part").write_bytes(b"half a checkpoint")
+                path.with_name(f".{path.name}.part").write_bytes(b"half a checkpoint")
                 raise Killed
             own(trainer, path)
 

@@ -37,6 +37,14 @@ class KeywordBatch(NamedTuple):
     speakers: list[str]
     snr: Tensor
 
+    def to(self, device: torch.device, non_blocking: bool = False) -> "KeywordBatch":
+        """The batch on a device. Lightning would look at each id and each speaker for something to move."""
+        return self._replace(
+            waveform=self.waveform.to(device, non_blocking=non_blocking),
+            labels=self.labels.to(device, non_blocking=non_blocking),
+            masks=SpecMasks(*(mask.to(device, non_blocking=non_blocking) for mask in self.masks)),
+        )
+
 
 class Item(NamedTuple):
     """What a sampler asks for: view ``view`` of the clip at position ``clip`` of the dataset."""

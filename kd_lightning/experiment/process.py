@@ -53,6 +53,6 @@ def _quieten_lightning() -> None:
         "dataloader is not resumable",  # the sampler asks the trainer where it is
         "in eval mode at the start of training",  # the teacher
         "isinstance.treespec, LeafSpec",
-        "Trainer already configured with model summary",
+        "recommended to use .self.log.*sync_dist=True",  # torchmetrics has summed over ranks
     ):
         warnings.filterwarnings("ignore", message=f".*{expected}.*")
