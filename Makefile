@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install train train-teacher train-baseline distill finetune evaluate export report sweep bench lint format test test-all clean
+.PHONY: help install train train-teacher train-baseline distill finetune evaluate export report sweep bench bench-quality lint format test test-all clean
 
 PYTHON     ?= python3
 EXPERIMENT ?= speech_commands
@@ -52,6 +52,11 @@ sweep: install  ## no transfer against soft targets over three seeds, with the t
 
 bench: install  ## what is timed, as ratios inside one run
 	$(BIN)/python -m pytest tests/benchmarks -m '' -s --timeout=0 $(ARGS)
+
+bench-quality: install  ## what distillation is worth over seeds and labelled fractions (hours)
+	for fraction in 0.1 0.3 1.0; do for arms in main controls; do \
+	    $(BIN)/python tests/benchmarks/quality.py train seeds=10 fraction=$$fraction arms=$$arms || exit 1; done; done
+	$(BIN)/python tests/benchmarks/quality.py table
 
 lint: install  ## ruff, mypy and the layers
 	$(BIN)/ruff check .
