@@ -15,7 +15,7 @@ from torch import nn
 from kd_lightning.callbacks.curves import Curves
 from kd_lightning.corpora.speech_commands import SpeechCommands
 from kd_lightning.distillers.keyword import KeywordDistiller
-from kd_lightning.distillers.terms import Logits, Supervised
+from kd_lightning.distillers.terms import LogitMatching, Supervised
 from kd_lightning.frontend.features import LogMel
 from kd_lightning.losses.labels import cross_entropy
 from kd_lightning.losses.logits import soft_targets
@@ -52,7 +52,7 @@ def main() -> None:
         teacher=teacher,
         terms={
             "labels": Supervised(cross_entropy),
-            "soft": Logits(functools.partial(soft_targets, temperature=2.0)),
+            "soft": LogitMatching(functools.partial(soft_targets, temperature=2.0)),
         },
         weights={"labels": 1.0, "soft": 1.0},
         optimizer=functools.partial(torch.optim.SGD, lr=0.1),

@@ -71,7 +71,9 @@ class BestCheckpoint(Checkpoint):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.monitor not in trainer.callback_metrics:
-            raise ValueError(f"monitor={self.monitor} is not validated; there are {sorted(trainer.callback_metrics)}")
+            raise ValueError(
+                f"monitor={self.monitor} is not validated; there are {sorted(trainer.callback_metrics)}"
+            )
         score = float(trainer.callback_metrics[self.monitor])
         if self.score is None or score > self.score:
             self.score, self.step = score, trainer.global_step

@@ -18,7 +18,7 @@ from kd_lightning.models.waveform_model import WaveformModel
 
 
 class Distiller(pl.LightningModule):
-    """Trains ``student`` on a weighted sum of terms; a task says in :meth:`hear` what one step offers them.
+    """Trains ``student`` on a weighted sum of terms; a task says in :meth:`run_networks` what one step offers them.
 
     Without a teacher this is plain supervised training, so no stage has a code path of its own. The teacher never
     trains: its parameters take no gradient, it stays in eval mode, and it is neither in the optimizer nor in
@@ -67,7 +67,7 @@ class Distiller(pl.LightningModule):
         self._logged: dict[str, Tensor] = {}
         self.predictions: list[dict[str, Any]] = []
 
-    def hear(self, batch: Any) -> Step:
+    def run_networks(self, batch: Any) -> Step:
         """What student and teacher say of a batch; each task writes its own."""
         raise NotImplementedError
 
@@ -75,7 +75,7 @@ class Distiller(pl.LightningModule):
         """Create projectors from the shapes of one dry batch, leaving weights and buffers of the student alone."""
         self.student.eval()
         with torch.no_grad():
-            step = self.hear(batch)
+            step = self.run_networks(batch)
         for term in self.terms.values():
             term.size(step)  # type: ignore[operator]
         self.student.train()
@@ -83,7 +83,7 @@ class Distiller(pl.LightningModule):
     # One step
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        step = self.hear(batch)
+        step = self.run_networks(batch)
         with torch.autocast(self.device.type, enabled=False):
             sums = {key: term(step) for key, term in self.terms.items()}
         loss, means = self.weigh(sums)
@@ -125,17 +125,23 @@ class Distiller(pl.LightningModule):
         step = self.trainer.global_step + 1
         if step % self.log_every:
             return
-        means = torch.stack(list(self._logged.values())) / self.log_every
-        if self.trainer.world_size > 1:
-            torch.distributed.all_reduce(means)
-            means /= self.trainer.world_size
-        named = {f"train/{key}": value for key, value in zip(self._logged, means.tolist(), strict=True)}
+        sums = self._logged_over_ranks()
+        named = {f"train/{key}": float(value) / self.log_every for key, value in sums.items()}
         named |= {f"weight/{key}": self.weights[key](self.progress) for key in self.terms}
         named["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         for logger in self.trainer.loggers:
             logger.log_metrics(named, step=step)
         self.log("loss", named["train/loss"], prog_bar=True, logger=False)
         self._logged = {}
+
+    def _logged_over_ranks(self) -> dict[str, Tensor]:
+        """The sums since the last line, averaged over ranks."""
+        ranks = self.trainer.world_size
+        if ranks == 1 or not self._logged:
+            return self._logged
+        sums = torch.stack(list(self._logged.values()))
+        torch.distributed.all_reduce(sums)
+        return dict(zip(self._logged, sums / ranks, strict=True))
 
     # The teacher stays as it is
 
@@ -149,7 +155,8 @@ class Distiller(pl.LightningModule):
         state = checkpoint["state_dict"]
         for key in [key for key in state if key.startswith("teacher.")]:
             del state[key]
-        checkpoint["logged_terms"] = self._logged
+        # Rank 0 writes for all: with the sums over ranks, each goes on with the same.
+        checkpoint["logged_terms"] = self._logged = self._logged_over_ranks()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.teacher is not None:

@@ -37,7 +37,7 @@ class KeywordDistiller(Distiller):
         if self.teacher is not None:
             self.teacher_taps = Taps(self.teacher.network, {t.teacher_path for t in terms if t.teacher_path})
 
-    def hear(self, batch: KeywordBatch) -> Step:
+    def run_networks(self, batch: KeywordBatch) -> Step:
         features = self.student.frontend(batch.waveform, batch.masks)
         with self.student_taps as student_taps:
             student = self.student.network(features)

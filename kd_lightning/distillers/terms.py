@@ -64,7 +64,7 @@ class Supervised(Term):
         return self.loss(step.student.logits, step.labels)
 
 
-class Logits(Term):
+class LogitMatching(Term):
     """A loss of the student's and the teacher's logits.
 
     Args:

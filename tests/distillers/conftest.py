@@ -8,7 +8,7 @@ import torch
 
 from kd_lightning.corpora.batches import KeywordBatch
 from kd_lightning.distillers.keyword import KeywordDistiller
-from kd_lightning.distillers.terms import Hint, Logits, Supervised
+from kd_lightning.distillers.terms import Hint, LogitMatching, Supervised
 from kd_lightning.frontend.features import MFCC, SpecMasks
 from kd_lightning.losses.hints import hint
 from kd_lightning.losses.labels import IGNORE, cross_entropy
@@ -50,7 +50,7 @@ def make_distiller() -> Callable[..., KeywordDistiller]:
         terms = {"labels": Supervised(cross_entropy)}
         weights: dict[str, float] = {"labels": 1.0}
         if with_teacher:
-            terms["soft_targets"] = Logits(functools.partial(soft_targets, temperature=2.0))
+            terms["soft_targets"] = LogitMatching(functools.partial(soft_targets, temperature=2.0))
             weights["soft_targets"] = 2.0
         if with_hint:
             terms["hint"] = Hint(hint, student="blocks.1", teacher="blocks.2")

@@ -89,7 +89,7 @@ def test_sizing_the_projectors_leaves_the_student_as_it_was(make_distiller, batc
 
 def test_the_loss_is_the_weighted_sum_of_the_means_over_valid_items(make_distiller, batch):
     distiller = make_distiller()
-    step = distiller.hear(batch)
+    step = distiller.run_networks(batch)
     labelled = batch.labels != IGNORE
     student, teacher = step.student.logits.double(), step.teacher.logits.double()
     expected_labels = torch.nn.functional.cross_entropy(student[labelled], batch.labels[labelled])
@@ -106,7 +106,11 @@ def test_the_loss_is_the_weighted_sum_of_the_means_over_valid_items(make_distill
 def test_a_batch_without_any_label_gives_no_loss_and_no_nan(make_distiller, batch):
     distiller = make_distiller(with_teacher=False)
     loss, _ = distiller.weigh(
-        {"labels": distiller.terms["labels"](distiller.hear(batch._replace(labels=torch.full((6,), IGNORE))))}
+        {
+            "labels": distiller.terms["labels"](
+                distiller.run_networks(batch._replace(labels=torch.full((6,), IGNORE)))
+            )
+        }
     )
     assert loss == 0
     loss.backward()
@@ -120,9 +124,9 @@ def test_equal_frontends_run_once_and_another_frontend_hears_the_same_view(make_
     assert not other.one_frontend
     calls = []
     same.teacher.frontend.register_forward_hook(lambda *_: calls.append(1))
-    same.hear(batch)
+    same.run_networks(batch)
     assert not calls
-    assert other.hear(batch).teacher.logits.shape == (6, 3)
+    assert other.run_networks(batch).teacher.logits.shape == (6, 3)
 
 
 def test_a_teacher_that_nobody_needs_is_not_an_error_but_a_missing_one_is(make_distiller):
@@ -174,7 +178,7 @@ def test_terms_are_computed_in_float32_under_autocast(make_distiller, batch):
 
     distiller.terms["soft_targets"].loss = spy
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        distiller.weigh({key: term(distiller.hear(batch)) for key, term in distiller.terms.items()})
+        distiller.weigh({key: term(distiller.run_networks(batch)) for key, term in distiller.terms.items()})
     assert seen == [torch.float32]
 
 
