@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from kd_lightning.corpora.synthetic import SyntheticSpeechCommands
 
@@ -169,6 +170,26 @@ def test_two_jobs_of_a_sweep_run_at_once_with_joblib(finished, quick_words):
     done = command("train", "-m", *words, "hydra.sweep.dir=joblib", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert all((folder / "joblib" / str(job) / "metrics.json").is_file() for job in range(2))
+
+
+def test_a_device_that_is_not_there_is_one_message(quick_words, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    done = command("train", *quick_words, "trainer=gpu", "stage=baseline", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "MisconfigurationException" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Traceback" in (tmp_path / "runs" / "speech_commands" / "baseline" / "train.log").read_text()
+
+
+def test_a_job_that_fails_does_not_stop_the_sweep(finished, quick_words):
+    folder, _ = finished
+    words = [*quick_words, "stage=baseline", "optimizer.lr=1e30,0.01", "hydra.sweep.dir=failing"]
+    done = command("train", "-m", *words, cwd=folder)
+    assert done.returncode == 1
+    assert "the loss is not finite" in done.stderr
+    assert not (folder / "failing" / "0" / "metrics.json").exists()
+    assert (folder / "failing" / "1" / "metrics.json").is_file()
 
 
 def test_a_sweep_that_would_start_ranks_is_refused(finished, quick_words):

@@ -23,6 +23,11 @@ WRONG_INPUT = (ValueError, OSError, ImportError, FloatingPointError, OmegaConfBa
 INTERRUPTED = 130
 
 
+def is_wrong_input(error: Exception) -> bool:
+    """Whether a message is enough; Lightning's own kind is known by name, because importing it takes seconds."""
+    return isinstance(error, WRONG_INPUT) or type(error).__name__ == "MisconfigurationException"
+
+
 def fail(error: BaseException) -> NoReturn:
     """End with one line on stderr; ``KD_TRACEBACK=1`` shows the whole trace, and so does a stage's train.log."""
     if os.environ.get("KD_TRACEBACK"):
@@ -50,13 +55,11 @@ def experiment_command(run: Callable[[Request], Any]) -> Callable[[], None]:
         )
         try:
             run(request)
-        except WRONG_INPUT as error:
-            if not sweep:
+        except Exception as error:
+            if is_wrong_input(error) and not sweep:
                 fail(error)
-            # The other jobs still run; Hydra ends with this error when they have.
-            logging.getLogger("kd_lightning").error(
-                "%s: %s: %s", request.job_folder, type(error).__name__, error
-            )
+            # The other jobs of a sweep still run; Hydra ends with this error when they have.
+            logging.getLogger("kd_lightning").error("%s: %s", type(error).__name__, error)
             raise
         except KeyboardInterrupt:
             stop()
@@ -84,8 +87,10 @@ def run_command(run: Callable[[dict[str, Any]], Any], usage: str) -> Callable[[]
             parsed = OmegaConf.to_container(OmegaConf.from_dotlist(words))
             assert isinstance(parsed, dict)
             run({str(key): value for key, value in parsed.items()})
-        except WRONG_INPUT as error:
-            fail(error)
+        except Exception as error:
+            if is_wrong_input(error):
+                fail(error)
+            raise
         except KeyboardInterrupt:
             stop()
 
