@@ -33,8 +33,10 @@ def build_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
 def _wandb(folder: Path) -> dict[str, Any]:
     import wandb
 
-    mode = os.environ.get("WANDB_MODE")
-    offline = mode == "offline" or (mode is None and not wandb.api.api_key)
+    mode = os.environ.get(
+        "WANDB_MODE"
+    )  # an offline logger of Lightning sets "dryrun", for the next stage too
+    offline = mode in ("offline", "dryrun") or (mode != "disabled" and not wandb.api.api_key)
     if offline:
         # The stage prints the one line that matters: how to send the run.
         os.environ.setdefault("WANDB_SILENT", "true")
