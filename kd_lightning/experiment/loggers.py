@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import netrc
 import os
 import secrets
 from pathlib import Path
@@ -31,16 +32,24 @@ def build_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
 
 
 def _wandb(folder: Path) -> dict[str, Any]:
-    import wandb
-
-    mode = os.environ.get(
-        "WANDB_MODE"
-    )  # an offline logger of Lightning sets "dryrun", for the next stage too
-    offline = mode in ("offline", "dryrun") or (mode != "disabled" and not wandb.api.api_key)
+    # Lightning's offline logger leaves "dryrun" behind, for the next stage to find.
+    mode = os.environ.get("WANDB_MODE")
+    offline = mode in ("offline", "dryrun") or (mode != "disabled" and not _has_wandb_key())
     if offline:
         # The stage prints the one line that matters: how to send the run.
         os.environ.setdefault("WANDB_SILENT", "true")
-    return {"offline": offline, "id": _run_id(folder)}
+    # Lightning says so by an environment variable alone, which a session that wandb has begun does not read again.
+    return {"offline": offline, "mode": "offline" if offline else mode, "id": _run_id(folder)}
+
+
+def _has_wandb_key() -> bool:
+    """Whether there is a key in the environment, or ``wandb login`` has left one."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return any("wandb" in host for host in netrc.netrc().hosts)
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 def _run_id(folder: Path) -> str:
