@@ -35,7 +35,7 @@ def test_a_stage_leaves_what_the_report_reads(config_of, teacher_run):
     assert set(metrics["metrics"]) == {"accuracy", "precision", "recall", "f1", "ece"}
     assert 0 <= metrics["intervals"]["accuracy"][0] <= right <= metrics["intervals"]["accuracy"][1] <= 1
     keys = {line.split(",")[1] for line in (folder / "curves.csv").read_text().splitlines()[1:]}
-    assert {"train/loss", "train/labels", "train/soft_targets", "train/lr", "validation/accuracy"} <= keys
+    assert {"train/loss", "train/labels", "train/soft_targets", "optimizer/lr", "validation/accuracy"} <= keys
     assert finished_config(folder)["classes"] == ["no", "stop", "tree", "yes"]
     weights = sum(
         tensor.numel()

@@ -128,7 +128,7 @@ class Distiller(pl.LightningModule):
         sums = self._logged_over_ranks()
         named = {f"train/{key}": float(value) / self.log_every for key, value in sums.items()}
         named |= {f"weight/{key}": self.weights[key](self.progress) for key in self.terms}
-        named["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        named["optimizer/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         for logger in self.trainer.loggers:
             logger.log_metrics(named, step=step)
         self.log("loss", named["train/loss"], prog_bar=True, logger=False)

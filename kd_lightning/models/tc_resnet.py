@@ -17,6 +17,9 @@ CHANNELS = {8: (16, 24, 32, 48), 14: (16, 24, 24, 32, 32, 48, 48)}
 class TCResNet(nn.Module):
     """TC-ResNet-8 or -14 for clips of a fixed length.
 
+    Unlike the paper's, it normalises each feature by a BatchNorm first: the first cepstral coefficient is ten times the
+    others. That adds two parameters a bin.
+
     Args:
         bins: number of feature bins (40 MFCC in the paper).
         classes: number of classes C.

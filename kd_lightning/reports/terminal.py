@@ -22,12 +22,18 @@ def print_report(report: Path, console: Console | None = None) -> None:
         console: where to; the terminal by default.
     """
     comparison = json.loads((report / "comparison.json").read_text(encoding="utf-8"))
-    console = console or Console()
+    console = console or default_console()
     if "gap_recovered" in comparison:
         print_comparison(comparison, console)
     else:
         print_sweep(comparison, console)
     console.print(Text(f"Report: {report / 'index.html'}", style="dim"))
+
+
+def default_console() -> Console:
+    """The terminal at its width; in a pipe or a log, 100 columns."""
+    console = Console()
+    return console if console.is_terminal else Console(width=100)
 
 
 def print_comparison(comparison: dict[str, Any], console: Console | None = None) -> None:
@@ -37,7 +43,7 @@ def print_comparison(comparison: dict[str, Any], console: Console | None = None)
         comparison: what `comparison.compare` returns, or comparison.json holds.
         console: where to; the terminal by default.
     """
-    console = console or Console()
+    console = console or default_console()
     console.print(Text(tables.setting(comparison), style="dim"))
     console.print(rich_table(tables.quality(comparison)))
     console.print(rich_table(tables.cost(comparison)))
@@ -59,7 +65,7 @@ def print_sweep(sweep: dict[str, Any], console: Console | None = None) -> None:
         sweep: what `compare_settings` returns, or a sweep's comparison.json holds.
         console: where to; the terminal by default.
     """
-    console = console or Console()
+    console = console or default_console()
     if sweep["common"]:
         console.print(Text("All runs: " + " ".join(map(plain, sweep["common"])), style="dim"))
     console.print(rich_table(sweep_tables.settings(sweep)))

@@ -45,7 +45,7 @@ def test_outputs_are_those_of_the_modules() -> None:
     network = TCResNet(40, 12).eval()
     with Taps(network, ["stem", "blocks.1"]) as hidden:
         network(FEATURES)
-    stem = network.stem(FEATURES)
+    stem = network.stem(network.norm(FEATURES))
     assert torch.equal(hidden["stem"], stem)
     assert torch.equal(hidden["blocks.1"], network.blocks[1](network.blocks[0](stem)))
 
@@ -71,7 +71,7 @@ def test_taps_serve_every_step_and_keep_steps_apart() -> None:
         collected.append(hidden["blocks.0"])
         assert hooks(network) == 0
     for scale, output in zip((1.0, 2.0, 3.0), collected, strict=True):
-        assert torch.equal(output, network.blocks[0](network.stem(scale * FEATURES)))
+        assert torch.equal(output, network.blocks[0](network.stem(network.norm(scale * FEATURES))))
 
 
 def test_hooks_are_gone_after_an_exception_and_it_is_not_replaced() -> None:
@@ -92,7 +92,7 @@ def test_a_path_that_does_not_exist_is_answered_with_close_ones() -> None:
         ValueError, match=r"TCResNet has no module 'block\.2' to tap; close matches: blocks\.2.*transfer"
     ):
         Taps(TCResNet(40, 12), ["stem", "block.2"])
-    with pytest.raises(ValueError, match="its top modules: stem, blocks, dropout, head"):
+    with pytest.raises(ValueError, match="its top modules: norm, stem, blocks, dropout, head"):
         Taps(TCResNet(40, 12), ["?"])
     with pytest.raises(ValueError, match="no module ''"):
         Taps(TCResNet(40, 12), [""])
