@@ -32,21 +32,25 @@ class KeywordDistiller(Distiller):
             self.teacher is not None and self.teacher.frontend.settings == self.student.frontend.settings
         )
         terms: list[Term] = list(arguments["terms"].values())
-        self.student_taps = Taps(self.student.network, {t.student_path for t in terms if t.student_path})
+        self.student_taps = Taps(
+            self.student.network, {path for term in terms for path in term.student_paths}
+        )
         self.teacher_taps: Taps | None = None
         if self.teacher is not None:
-            self.teacher_taps = Taps(self.teacher.network, {t.teacher_path for t in terms if t.teacher_path})
+            self.teacher_taps = Taps(
+                self.teacher.network, {path for term in terms for path in term.teacher_paths}
+            )
 
     def run_networks(self, batch: KeywordBatch) -> Step:
         features = self.student.frontend(batch.waveform, batch.masks)
         with self.student_taps as student_taps:
-            student = self.student.network(features)
+            student = self.student.classify(features)
         if self.teacher is None or self.teacher_taps is None:
             return Step(batch.labels, student, None, student_taps, {})
         with torch.no_grad(), self.teacher_taps as teacher_taps:
             if not self.one_frontend:
                 features = self.teacher.frontend(batch.waveform, batch.masks)
-            teacher = self.teacher.network(features)
+            teacher = self.teacher.classify(features)
         return Step(batch.labels, student, teacher, student_taps, teacher_taps)
 
     def forward(self, waveform: Tensor) -> Tensor:

@@ -37,8 +37,8 @@ class Term(nn.Module):
     """One loss. Maps a step to a sum and the count of valid items behind it."""
 
     needs_teacher = True
-    student_path: str | None = None
-    teacher_path: str | None = None
+    student_paths: tuple[str, ...] = ()
+    teacher_paths: tuple[str, ...] = ()
 
     def size(self, step: Step) -> None:
         """Create what depends on the shapes of one dry batch. Most terms have nothing to create."""
@@ -95,16 +95,16 @@ class Hint(Term):
     def __init__(self, loss: Callable[[Tensor, Tensor], Summed], student: str, teacher: str) -> None:
         super().__init__()
         self.loss = loss
-        self.student_path = student
-        self.teacher_path = teacher
+        self.student_paths = (student,)
+        self.teacher_paths = (teacher,)
         self.projector: nn.Module | None = None
 
     def size(self, step: Step) -> None:
         student, teacher = self._taps(step)
         if student.ndim != teacher.ndim:
             raise ValueError(
-                f"transfer hint: {self.student_path!r} gives {tuple(student.shape)} and {self.teacher_path!r} gives "
-                f"{tuple(teacher.shape)}; choose module paths whose activations have as many dimensions"
+                f"transfer hint: {self.student_paths[0]!r} gives {tuple(student.shape)} and {self.teacher_paths[0]!r} "
+                f"gives {tuple(teacher.shape)}; choose module paths whose activations have as many dimensions"
             )
         layer = {2: nn.Linear, 3: nn.Conv1d, 4: nn.Conv2d}[student.ndim]
         extra = {} if student.ndim == 2 else {"kernel_size": 1}
@@ -120,6 +120,6 @@ class Hint(Term):
         return self.loss(self.projector(student), teacher)
 
     def _taps(self, step: Step) -> tuple[Tensor, Tensor]:
-        assert self.student_path is not None
-        assert self.teacher_path is not None
-        return step.student_taps[self.student_path].float(), step.teacher_taps[self.teacher_path].float()
+        return step.student_taps[self.student_paths[0]].float(), step.teacher_taps[
+            self.teacher_paths[0]
+        ].float()

@@ -81,7 +81,7 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
         optimizer=build(config["optimizer"]),
         scheduler=build(config["scheduler"]),
     )
-    if any(term.student_path for term in distiller.terms.values()):
+    if any(term.student_paths for term in distiller.terms.values()):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config["seed"])
             distiller.size_terms(next(iter(datamodule.train_dataloader())))

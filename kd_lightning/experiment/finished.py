@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning import LightningDataModule
 from torch import nn
 
 from kd_lightning.distillers.distiller import Distiller
 from kd_lightning.experiment.compose import with_keys
 from kd_lightning.experiment.process import prepare_process
-from kd_lightning.experiment.targets import build
+from kd_lightning.experiment.targets import build, resolve
 from kd_lightning.models.waveform_model import WaveformModel
 from kd_lightning.teachers.finished_run import WEIGHTS, check_compatible, load_weights
 
@@ -25,9 +27,32 @@ def build_model(node: dict[str, Any], classes: int) -> WaveformModel:
     Args:
         node: ``{"network": …, "frontend": …}``.
         classes: number of classes.
+
+    Raises:
+        ValueError: the network gives another number of scores, or does not take such features.
     """
     frontend = build(node["frontend"], nn.Module)
-    return WaveformModel(frontend, build(node["network"], nn.Module, bins=frontend.bins, classes=classes))
+    # Networks of other libraries have their sizes in the config.
+    wanted = inspect.signature(resolve(node["network"].get("_target_"))).parameters
+    sizes = {key: size for key, size in (("bins", frontend.bins), ("classes", classes)) if key in wanted}
+    model = WaveformModel(frontend, build(node["network"], nn.Module, **sizes))
+    if "classes" not in wanted:
+        _require_scores(model, node["network"]["_target_"], classes)
+    return model
+
+
+def _require_scores(model: WaveformModel, target: str, classes: int) -> None:
+    """Try a foreign network on a second of silence."""
+    try:
+        with torch.no_grad():
+            shape = tuple(model.eval()(torch.zeros(2, model.frontend.sample_rate)).logits.shape)
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{target} does not take features (B, {model.frontend.bins}, frames): {error}"
+        ) from error
+    model.train()
+    if shape != (2, classes):
+        raise ValueError(f"{target} scores two clips as {shape}: the corpus has {classes} classes")
 
 
 def finished_config(run: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ NETWORKS = (
 )
 # Pure functions: losses, schedules, ways to copy weights.
 FUNCTIONS = ("kd_lightning.losses.", "kd_lightning.distillers.schedules", "kd_lightning.models.copying")
+_RESERVED = ("_target_", "_partial_", "_args_")
 # Plain settings.
 SETTINGS = (
     "kd_lightning.corpora.augment.Augment",
@@ -86,7 +87,8 @@ def build(config: Any, kind: type | None = None, **arguments: Any) -> Any:
     """Build what a plain config describes, depth first.
 
     Args:
-        config: nested plain values; a dict with ``_target_`` becomes the object, or with ``_partial_: true`` a partial.
+        config: nested plain values; a dict with ``_target_`` becomes the object, or with ``_partial_: true`` a partial;
+            ``_args_`` lists what comes before the keyword arguments.
         kind: what the object has to be an instance of.
         arguments: further keyword arguments of the outermost object; they win over the config's.
 
@@ -99,11 +101,11 @@ def build(config: Any, kind: type | None = None, **arguments: Any) -> Any:
         return config
     if kind is not None:
         _require_kind(config, kind)
-    built = {key: build(value) for key, value in config.items() if key not in ("_target_", "_partial_")}
+    built = {key: build(value) for key, value in config.items() if key not in _RESERVED}
     if "_target_" not in config:
         return built | arguments
     target = resolve(config["_target_"])
-    call = functools.partial(target, **(built | arguments))
+    call = functools.partial(target, *build(config.get("_args_", [])), **(built | arguments))
     if config.get("_partial_"):
         return call
     try:

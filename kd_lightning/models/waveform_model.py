@@ -12,9 +12,12 @@ class KeywordOutput(NamedTuple):
 
     Attributes:
         logits: (B, C) unnormalised log-probabilities of the classes.
+        distillation_logits: (B, C) of a second head that listens to the teacher alone (a distillation token, Touvron
+            et al. 2021); in training only, ``None`` for other networks.
     """
 
     logits: Tensor
+    distillation_logits: Tensor | None = None
 
 
 class WaveformModel(nn.Module):
@@ -22,7 +25,8 @@ class WaveformModel(nn.Module):
 
     Args:
         frontend: maps (B, T) waveforms to (B, bins, frames) features.
-        network: maps those features to its outputs; a keyword network hears a fixed window of one second.
+        network: maps those features to its outputs, or to plain logits (B, C), which any ``nn.Module`` may; a keyword
+            network hears a fixed window of one second.
     """
 
     def __init__(self, frontend: LogMel, network: nn.Module) -> None:
@@ -40,5 +44,9 @@ class WaveformModel(nn.Module):
         Returns:
             The network's outputs, logits (B, C).
         """
-        output: KeywordOutput = self.network(self.frontend(waveform, masks))
-        return output
+        return self.classify(self.frontend(waveform, masks))
+
+    def classify(self, features: Tensor) -> KeywordOutput:
+        """What the network says of features (B, bins, frames)."""
+        output = self.network(features)
+        return KeywordOutput(output) if isinstance(output, Tensor) else output

@@ -184,7 +184,7 @@ def test_terms_are_computed_in_float32_under_autocast(make_distiller, batch):
 
 def test_a_hint_path_that_does_not_exist_is_an_error_before_training(make_distiller):
     distiller = make_distiller(with_hint=True)
-    distiller.terms["hint"].student_path = "blocks.9"
+    distiller.terms["hint"].student_paths = ("blocks.9",)
     with pytest.raises(ValueError, match=r"blocks\.9"):
         KeywordDistiller(
             classes=["yes", "no", "stop"],
