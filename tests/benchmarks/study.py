@@ -1,0 +1,161 @@
+"""A study: ways to train one student, over seeds and labelled fractions, compared with intervals.
+
+Every arm is a student with the same initial weights, the same labelled cuts and the same views for its seed. Finished
+arms are skipped, so a study can be stopped, spread over processes and read at any time:
+
+    python tests/benchmarks/quality.py train seeds=10 fraction=0.1 arms=main part=0/2   # one of two processes
+    python tests/benchmarks/quality.py table
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+
+from kd_lightning.experiment.compose import Request, conf_folder, stage_config
+from kd_lightning.metrics.intervals import Estimate, seeds_and_clusters
+
+SEEDS = 100
+
+
+class Arm(NamedTuple):
+    """One way to train the student.
+
+    Attributes:
+        stage: which stage's length and labels it takes.
+        words: what differs from the experiment.
+        start: the arm whose weights it starts from.
+    """
+
+    stage: str
+    words: tuple[str, ...] = ()
+    start: str | None = None
+
+
+class Study(NamedTuple):
+    """What is compared.
+
+    Attributes:
+        folder: of the runs.
+        arms: by name.
+        groups: names of arms that are trained together.
+        compared: pairs of arms, the second taken from the first.
+        fractions: labelled fractions.
+        teachers: number of teacher seeds; student seed s learns from teacher s modulo this.
+        words: what differs from the experiment in every stage, the teacher's too.
+    """
+
+    folder: Path
+    arms: Mapping[str, Arm]
+    groups: Mapping[str, Sequence[str]]
+    compared: Sequence[tuple[str, str]]
+    fractions: Sequence[float]
+    teachers: int = 2
+    words: Sequence[str] = ()
+
+    def arm_folder(self, fraction: float, seed: int, arm: str) -> Path:
+        name = re.sub(r"[,']", "", arm).replace(" ", "_")
+        return self.folder / f"labels{fraction:g}" / f"seed{seed}" / name
+
+    def config(self, stage: str, folder: Path, *words: str) -> dict[str, Any]:
+        quiet = ("logger=csv", "callbacks=none", "trainer.enable_progress_bar=false")
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            config = compose("config", overrides=[*quiet, f"folder={folder}", *self.words, *words])
+        return stage_config(Request(config), stage)
+
+    def plan(self, fraction: float, group: str, seeds: range) -> Iterator[dict[str, Any]]:
+        """Configs in an order in which stopping early leaves whole seeds."""
+        for seed in seeds:
+            teacher = self.folder / f"teacher{seed % self.teachers}"
+            yield self.config("teacher", teacher, f"seed={seed % self.teachers}")
+            for name in self.groups[group]:
+                arm = self.arms[name]
+                words = [f"seed={seed}", f"corpus.labelled_fraction={fraction}", *arm.words]
+                if arm.stage == "distill":
+                    words.append(f"teacher.run={teacher}")
+                if arm.start is not None:
+                    words.append(f"student.run={self.arm_folder(fraction, seed, arm.start)}")
+                yield self.config(arm.stage, self.arm_folder(fraction, seed, name), *words)
+
+    def train(self, fraction: str, arms: str, seeds: str = "10", part: str = "0/1") -> None:
+        """Train the arms of a group that are not finished; ``part=0/2`` takes every second seed."""
+        from kd_lightning.stages import run_stage
+
+        first, parts = (int(word) for word in part.split("/"))
+        for config in self.plan(float(fraction), arms, range(first, int(seeds), parts)):
+            metrics = run_stage(config)
+            accuracy, seconds = metrics["metrics"]["accuracy"], metrics["train_seconds"]
+            print(f"{config['folder']} {accuracy:.4f} {seconds:.0f} s", flush=True)
+
+    def scores(self, fraction: float) -> tuple[dict[str, dict[int, np.ndarray]], list[str]]:
+        """Whether each test cut was recognised, by arm and seed, for what has finished; and the cuts' speakers."""
+        scores: dict[str, dict[int, np.ndarray]] = {name: {} for name in self.arms}
+        speakers: list[str] = []
+        for name in self.arms:
+            for seed in range(SEEDS):
+                if (read := right(self.arm_folder(fraction, seed, name))) is not None:
+                    scores[name][seed], speakers = read
+        return scores, speakers
+
+    def table(self) -> Iterator[str]:
+        """Markdown: the arms and the differences between them, in per cent of test cuts, with 95 % intervals."""
+        for seed in range(self.teachers):
+            if (read := right(self.folder / f"teacher{seed}")) is not None:
+                yield f"teacher, seed {seed}: {100 * read[0].mean():.2f} %"
+        for fraction in self.fractions:
+            scores, speakers = self.scores(fraction)
+            if any(scores.values()):
+                yield from ("", f"## labelled fraction {fraction:g}", "")
+                yield from arm_rows(scores, speakers)
+                yield ""
+                yield from difference_rows(scores, speakers, self.compared)
+
+
+def right(folder: Path) -> tuple[np.ndarray, list[str]] | None:
+    """Whether each test cut was recognised, and its speaker; ``None`` for an arm that has not finished."""
+    if not (folder / "metrics.json").is_file():
+        return None
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    recognised = np.array([line["reference"] == line["output"] for line in lines], float)
+    return recognised, [line["speaker"] for line in lines]
+
+
+def arm_rows(scores: Mapping[str, Mapping[int, np.ndarray]], speakers: list[str]) -> Iterator[str]:
+    yield "| arm | seeds | accuracy % | sd over seeds |"
+    yield "|---|---:|---:|---:|"
+    for name, by_seed in scores.items():
+        if len(by_seed) > 1:
+            estimate = seeds_and_clusters(list(by_seed.values()), speakers)
+            spread = 100 * np.std([score.mean() for score in by_seed.values()], ddof=1)
+            yield f"| {name} | {len(by_seed)} | {shown(estimate)} | {spread:.2f} |"
+
+
+def difference_rows(
+    scores: Mapping[str, Mapping[int, np.ndarray]], speakers: list[str], compared: Sequence[tuple[str, str]]
+) -> Iterator[str]:
+    yield "| difference | seeds | points | seeds won |"
+    yield "|---|---:|---:|---:|"
+    for one, other in compared:
+        common = sorted(scores[one].keys() & scores[other].keys())
+        if len(common) > 1:
+            ours, theirs = ([scores[arm][seed] for seed in common] for arm in (one, other))
+            won = sum(a.mean() > b.mean() for a, b in zip(ours, theirs, strict=True))
+            gain = seeds_and_clusters(ours, speakers, theirs)
+            yield f"| {one} - {other} | {len(common)} | {shown(gain)} | {won} |"
+
+
+def shown(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def run(study: Study, words: Sequence[str]) -> None:
+    """The command line of a study: ``train key=value ...`` or ``table``."""
+    task, *rest = words
+    if task == "train":
+        study.train(**dict(word.split("=", 1) for word in rest))
+    else:
+        print("\n".join(study.table()))
