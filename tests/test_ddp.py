@@ -57,3 +57,15 @@ def test_a_pipeline_on_two_ranks_leaves_one_set_of_files(quick_words, tmp_path):
         assert len({json.loads(line)["cut"] for line in lines}) == len(lines) == 40
         assert json.loads((tmp_path / "two" / stage / "metrics.json").read_text())["steps"] > 0
     assert (tmp_path / "two" / "report" / "index.html").exists()
+
+
+@pytest.mark.ddp
+def test_torchrun_starts_the_ranks_of_a_stage(quick_words, tmp_path):
+    words = [*quick_words, "trainer=ddp", "trainer.enable_progress_bar=false", f"folder={tmp_path / 'run'}"]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*start, "-m", "kd_lightning.train", "stage=baseline", *words]
+    subprocess.run(command, check=True, env=ENVIRONMENT, timeout=240)
+    # Both ranks trained: an epoch of 96 clips is three batches of 16 on each.
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["steps"] == 3 * 3
+    lines = (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()
+    assert len({json.loads(line)["cut"] for line in lines}) == len(lines) == 40
