@@ -1,4 +1,4 @@
-"""The distiller knows nothing of audio: here a perceptron teaches a smaller one which side of a circle a point is on."""
+"""The distiller knows nothing of audio: here a rule teaches a perceptron which side of a circle a point is on."""
 
 import functools
 
