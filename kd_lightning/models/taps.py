@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils.hooks import RemovableHandle
 
 
@@ -45,8 +46,10 @@ class Taps:
         """Attach the hooks.
 
         Returns:
-            path -> output, filled while the network runs: the output itself, or the first tensor of a tuple
-            or of a mapping. A module that runs twice leaves its last output.
+            path -> output, filled while the network runs: the output itself, or the first tensor of a tuple or of a
+            mapping, however nested. Packed sequences are padded with zeros. Recurrent layers and their packed
+            sequences come batch first, (B, frames, C), whatever the layer's ``batch_first``; all else is as the module
+            left it. A module that runs twice leaves its last output.
 
         Raises:
             RuntimeError: if the taps are entered a second time before they are left.
@@ -77,21 +80,29 @@ class Taps:
 
 def _keeper(outputs: dict[str, Tensor], path: str) -> Callable[[nn.Module, Any, Any], None]:
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-        match output:
-            case Tensor():
-                parts = [output]
-            case Mapping():
-                parts = list(output.values())
-            case tuple() | list():
-                parts = list(output)
-            case _:
-                parts = []
-        tensors = [part for part in parts if isinstance(part, Tensor)]
-        if not tensors:
+        tensor = _first_tensor(output)
+        if tensor is None:
             raise TypeError(f"tapped module {path} ({type(module).__name__}) returned no tensor; tap another")
-        outputs[path] = tensors[0]
+        if isinstance(module, nn.RNNBase) and not module.batch_first and isinstance(output[0], Tensor):
+            tensor = tensor.transpose(0, 1)
+        outputs[path] = tensor
 
     return keep
+
+
+def _first_tensor(output: Any) -> Tensor | None:
+    match output:
+        case Tensor():
+            return output
+        case PackedSequence():  # a tuple of tensors too, so it goes first
+            return pad_packed_sequence(output, batch_first=True)[0]
+        case Mapping():
+            parts = list(output.values())
+        case tuple() | list():
+            parts = list(output)
+        case _:
+            parts = []
+    return next((found for part in parts if (found := _first_tensor(part)) is not None), None)
 
 
 def _unknown_path(path: str, network: str, known: list[str]) -> str:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from kd_lightning.models.taps import Taps
 from kd_lightning.models.tc_resnet import TCResNet
@@ -30,6 +31,8 @@ class Returns(nn.Module):
             return {"hidden": hidden, "other": hidden + 1}
         if self.form is tuple:
             return hidden, hidden + 1
+        if self.form is list:
+            return [("named", {"inner": hidden}), hidden + 1]
         return Pair("named", hidden, hidden + 1) if self.form is Pair else "no tensor"
 
 
@@ -98,12 +101,38 @@ def test_a_path_that_does_not_exist_is_answered_with_close_ones() -> None:
         Taps(TCResNet(40, 12), [""])
 
 
-@pytest.mark.parametrize("form", [tuple, Pair, dict])
+@pytest.mark.parametrize("form", [tuple, Pair, dict, list])
 def test_the_first_tensor_of_a_structured_output_is_taken(form: type) -> None:
     network = nn.Sequential(Returns(form))
     with Taps(network, ["0"]) as hidden:
         network(FEATURES)
     assert hidden["0"] is FEATURES
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers_come_batch_first_packed_or_not(cell: type[nn.RNNBase], batch_first: bool) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(cell(5, 7, batch_first=batch_first)).eval()
+    sequences = torch.randn(3, 6, 5)
+    lengths = [4, 6, 2]  # not sorted, as in a batch
+    alone = [
+        network(sequence[None, :length] if batch_first else sequence[:length, None])[0].reshape(length, 7)
+        for sequence, length in zip(sequences, lengths, strict=True)
+    ]
+    given = sequences if batch_first else sequences.transpose(0, 1)
+    with Taps(network, ["0"]) as hidden:
+        network(pack_padded_sequence(given, lengths, batch_first=batch_first, enforce_sorted=False))
+    packed = hidden["0"]
+    assert not isinstance(packed, PackedSequence)
+    assert packed.shape == (3, 6, 7)
+    for output, states, length in zip(packed, alone, lengths, strict=True):
+        torch.testing.assert_close(output[:length], states)
+        assert output[length:].eq(0).all()
+    with Taps(network, ["0"]) as hidden:
+        network(given)
+    assert hidden["0"].shape == (3, 6, 7)
+    torch.testing.assert_close(hidden["0"][0, :4], alone[0])
 
 
 def test_outputs_without_tensors_and_modules_that_never_run_are_refused() -> None:
