@@ -1,0 +1,1 @@
+"""What a teacher says of a corpus, written once and read beside the audio."""
