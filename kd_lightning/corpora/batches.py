@@ -1,7 +1,7 @@
 """Batches of keyword clips: what is in one, and which clips come when, on every rank and after a restart."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ from kd_lightning.corpora.decoding import CLIP_SAMPLES
 from kd_lightning.corpora.prepared import Prepared
 from kd_lightning.corpora.selection import Integers, Selection
 from kd_lightning.frontend.features import SpecMasks
+from kd_lightning.labels.format import Stored, Unit
+from kd_lightning.labels.reader import StoredLabels
 from kd_lightning.losses.labels import IGNORE
 
 
@@ -28,6 +30,7 @@ class KeywordBatch(NamedTuple):
         ids: (B,) cut ids.
         speakers: (B,) speakers.
         snr: (B,) float32 signal-to-noise ratio of the recording in dB, NaN where unknown.
+        stored: what a teacher said of these clips in these views, where its labels are stored.
     """
 
     waveform: Tensor
@@ -36,6 +39,7 @@ class KeywordBatch(NamedTuple):
     ids: list[str]
     speakers: list[str]
     snr: Tensor
+    stored: Stored | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "KeywordBatch":
         """The batch on a device. Lightning would look at each id and each speaker for something to move."""
@@ -43,6 +47,7 @@ class KeywordBatch(NamedTuple):
             waveform=self.waveform.to(device, non_blocking=non_blocking),
             labels=self.labels.to(device, non_blocking=non_blocking),
             masks=SpecMasks(*(mask.to(device, non_blocking=non_blocking) for mask in self.masks)),
+            stored=None if self.stored is None else self.stored.to(device, non_blocking),
         )
 
 
@@ -61,32 +66,36 @@ class ClipDataset(Dataset[KeywordBatch]):
         selection: clips of one split and their classes.
         visible: positions in the selection whose labels may be seen; the others leave as IGNORE.
         augment: makes the views; None leaves every clip as it is.
+
+    Attributes:
+        prepared: the corpus.
+        rows: (N,) of the prepared index, by position in the selection.
+        labels: what a teacher said of each clip of the selection in each view, sent with every batch; None without.
     """
 
     def __init__(
         self, prepared: Prepared, selection: Selection, visible: Integers, augment: Augment | None = None
     ) -> None:
         self.prepared = prepared
-        self._rows = selection.rows
+        self.labels: StoredLabels | None = None
+        self.rows = selection.rows
         self._labels = np.full(len(selection.rows), IGNORE)
         self._labels[visible] = selection.labels[visible]
         self._augment = augment
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def __getitem__(self, item: Item) -> KeywordBatch:
         return self.__getitems__([item])
 
     def __getitems__(self, items: list[Item]) -> KeywordBatch:
         """The clips and views ``items`` as one batch, in their order."""
-        chosen = [item.clip for item in items]
-        clips = self.prepared.clips[self._rows[chosen]]
+        chosen, views = [item.clip for item in items], [item.view for item in items]
+        clips = self.prepared.clips[self.rows[chosen]]
         ids = [id.decode() for id in clips["id"].tolist()]
-        waveform = np.empty((len(items), CLIP_SAMPLES), np.float32)
-        for clip, start in zip(waveform, clips["start"].tolist(), strict=True):
-            np.multiply(self.prepared.audio[start : start + CLIP_SAMPLES], np.float32(1 / 32768), out=clip)
-        time_masks, frequency_masks = self._augment_all(waveform, ids, [item.view for item in items])
+        waveform = self._read(clips)
+        time_masks, frequency_masks = self._augment_all(waveform, ids, views)
         return KeywordBatch(
             waveform=torch.from_numpy(waveform),
             labels=torch.from_numpy(self._labels[chosen]),
@@ -94,7 +103,15 @@ class ClipDataset(Dataset[KeywordBatch]):
             ids=ids,
             speakers=[speaker.decode() for speaker in clips["speaker"].tolist()],
             snr=torch.from_numpy(clips["snr"].astype(np.float32)),
+            stored=None if self.labels is None else self.labels.read(chosen, views),
         )
+
+    def _read(self, clips: npt.NDArray[np.void]) -> npt.NDArray[np.float32]:
+        """The seconds (N, T) that records of the index stand for."""
+        waveform = np.empty((len(clips), CLIP_SAMPLES), np.float32)
+        for clip, start in zip(waveform, clips["start"].tolist(), strict=True):
+            np.multiply(self.prepared.audio[start : start + CLIP_SAMPLES], np.float32(1 / 32768), out=clip)
+        return waveform
 
     def _augment_all(
         self, waveform: npt.NDArray[np.float32], ids: list[str], views: list[int]
@@ -192,3 +209,23 @@ class EachOnce(Sampler[list[Item]]):
     def __iter__(self) -> Iterator[list[Item]]:
         for begin in range(0, len(self._clips), self._batch_size):
             yield [Item(clip, 0) for clip in self._clips[begin : begin + self._batch_size]]
+
+
+class EachView(Sampler[list[Item]]):
+    """Blocks of clips, each in one view and in order; a batch never holds clips of two blocks.
+
+    Args:
+        units: which clips in which view.
+        batch_size: clips in a batch; the last of a block may be short.
+    """
+
+    def __init__(self, units: Sequence[Unit], batch_size: int) -> None:
+        self._units, self._batch_size = units, batch_size
+
+    def __len__(self) -> int:
+        return sum(-(-(unit.end - unit.begin) // self._batch_size) for unit in self._units)
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        for view, begin, end in self._units:
+            for first in range(begin, end, self._batch_size):
+                yield [Item(clip, view) for clip in range(first, min(first + self._batch_size, end))]

@@ -5,8 +5,10 @@
 - ``cuts_<split>.jsonl.gz``: lhotse cuts of the files themselves, to be opened lazily
 - ``noise.jsonl.gz``: the same for the background noise
 - ``corpus.json``: words, spans of noise that training may use, skipped files with the reason
+- ``audio.digest``: of ``audio.npy``, once somebody has asked for it
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ import numpy.typing as npt
 from lhotse import CutSet
 
 from kd_lightning.corpora.layout import Split
+from kd_lightning.files import write
 
 AUDIO = "audio.npy"
 CLIPS = "clips.npy"
 FACTS = "corpus.json"
+DIGEST = "audio.digest"
 NOISE_CUTS = "noise.jsonl.gz"
 
 
@@ -66,6 +70,14 @@ class Prepared:
     def cuts(self, split: Split) -> CutSet:
         """The lhotse cuts of a split, lazily opened; all words, whichever are classes."""
         return CutSet.from_jsonl_lazy(self.folder / cuts_name(split))
+
+    def digest(self) -> str:
+        """A digest of the audio, read once and then kept; one process at a time."""
+        path = self.folder / DIGEST
+        if not path.is_file():
+            with (self.folder / AUDIO).open("rb") as file:
+                write(path, hashlib.file_digest(file, "blake2b").hexdigest()[:32])
+        return path.read_text()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("audio", "clips")}

@@ -1,7 +1,9 @@
 """Speech Commands for keyword spotting: 35 words, ten words with unknown and silence, or any folders."""
 
+import hashlib
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +15,20 @@ from lhotse import CutSet
 from torch.utils.data import DataLoader, Sampler
 
 from kd_lightning.corpora.augment import Augment
-from kd_lightning.corpora.batches import ClipDataset, ClipStream, EachOnce, Item, KeywordBatch
+from kd_lightning.corpora.batches import ClipDataset, ClipStream, EachOnce, EachView, Item, KeywordBatch
 from kd_lightning.corpora.decoding import CLIP_SAMPLES, SAMPLE_RATE
 from kd_lightning.corpora.download import SPEECH_COMMANDS, TEST_SET_12, fetch
 from kd_lightning.corpora.layout import Corpus, Split, find_corpus
 from kd_lightning.corpora.prepare import prepare
 from kd_lightning.corpora.prepared import Prepared
 from kd_lightning.corpora.selection import Classes, Selection, first, labelled
+from kd_lightning.labels.format import Unit
+from kd_lightning.labels.reader import StoredLabels
 
 if TYPE_CHECKING:
     from kd_lightning.corpora.synthetic import SyntheticSpeechCommands
+
+_LOCK = ".corpus.lock"
 
 _log = logging.getLogger(__name__)
 
@@ -146,6 +152,35 @@ class SpeechCommands(pl.LightningDataModule):
         )
         return self._loader(self._train, stream)
 
+    def views_dataloader(self, units: Sequence[Unit], batch_size: int) -> DataLoader[KeywordBatch]:
+        """Training clips by their position in chosen views, all labels aside: what a teacher is to be asked."""
+        return self._loader(self._train, EachView(units, batch_size))
+
+    def use_labels(self, labels: StoredLabels) -> None:
+        """Send what a teacher said of each training clip in its view with the batches."""
+        self._train.labels = labels
+
+    def view_facts(self) -> dict[str, Any]:
+        """What the training views follow from, as fields of a :class:`~kd_lightning.labels.fingerprint.Fingerprint`.
+
+        Audio, order of the clips, background noise, augmentation and number of views; where the files lie, the seed of
+        the order and which labels are hidden do not matter to a teacher.
+        """
+        prepared = self._open()
+        with FileLock(self._data / _LOCK):
+            audio = prepared.digest()
+        clips = prepared.clips[self._train.rows]
+        digest = hashlib.blake2b(f"{audio} {prepared.noise}".encode(), digest_size=16)
+        digest.update(b"\n".join(clips["id"].tolist()))
+        digest.update(clips["start"].tobytes())
+        return {
+            "corpus": digest.hexdigest(),
+            "clips": len(clips),
+            "classes": self.classes,
+            "augment": None if self._augment is None else _settings(self._augment),
+            "views": self._views,
+        }
+
     def val_dataloader(self) -> DataLoader[KeywordBatch]:
         """The validation clips, each once over all processes."""
         return self._loader(
@@ -159,7 +194,7 @@ class SpeechCommands(pl.LightningDataModule):
     def _open(self) -> Prepared:
         if self._prepared is None:
             self._data.mkdir(parents=True, exist_ok=True)
-            with FileLock(self._data / ".corpus.lock"):
+            with FileLock(self._data / _LOCK):
                 self._prepared = prepare(self._find(), self._data)
         return self._prepared
 
@@ -213,6 +248,12 @@ class SpeechCommands(pl.LightningDataModule):
 
     def _position(self) -> int:
         return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready if self.trainer else 0
+
+
+def _settings(augment: Augment) -> dict[str, Any]:
+    """The public attributes as plain values; an attribute that somebody adds counts without being listed here."""
+    public = {name: value for name, value in vars(augment).items() if not name.startswith("_")}
+    return dict(json.loads(json.dumps(public, default=vars)))
 
 
 def _already_a_batch(batch: Any) -> Any:

@@ -6,7 +6,8 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from kd_lightning.corpora.batches import ClipStream, EachOnce, Item
+from kd_lightning.corpora.batches import ClipStream, EachOnce, EachView, Item
+from kd_lightning.labels.format import Unit
 
 
 def stream(
@@ -100,3 +101,15 @@ def test_evaluation_sees_every_clip_once_over_all_ranks(world_size: int) -> None
 
 def test_the_last_evaluation_batch_is_kept() -> None:
     assert [len(batch) for batch in EachOnce(7, 3, 0, 1)] == [3, 3, 1]
+
+
+def test_each_view_asks_block_after_block_in_batches_that_end_with_it() -> None:
+    sampler = EachView([Unit(0, 0, 5), Unit(3, 5, 7)], 2)
+    assert list(sampler) == [
+        [Item(0, 0), Item(1, 0)],
+        [Item(2, 0), Item(3, 0)],
+        [Item(4, 0)],
+        [Item(5, 3), Item(6, 3)],
+    ]
+    assert len(sampler) == 4
+    assert list(EachView([], 2)) == []
