@@ -1,8 +1,8 @@
 """Augmentation of one-second clips as a pure function of (seed, cut id, view), replayable at will.
 
-All random numbers of a view are the bytes of one SHAKE-128 digest of (seed, cut id, view), each setting
-reading its
-own: the batch, the worker, the rank and the other settings cannot change them.
+All random numbers of a view are the bytes of one SHAKE-128 digest of (seed, cut id, view), each setting reading its
+own: the batch, the worker, the rank and the ranges of the other settings cannot change them. Masks are read after the
+waveform's seven, a pair each, and mixup's three after the masks.
 """
 
 import hashlib
@@ -23,6 +23,8 @@ _ACTIVE_DB = 25.0
 _FRAME_SECONDS = 0.02
 # Time masks hide at most this share of the clip, all together.
 _MASKED_SHARE = 0.25
+# Numbers that the waveform's own settings read: speed, shift, gain, clean, signal-to-noise ratio, noise, telephone.
+_OF_WAVEFORM = 7
 
 
 class Augmented(NamedTuple):
@@ -37,6 +39,18 @@ class Augmented(NamedTuple):
     waveform: Waveform
     time_masks: Waveform
     frequency_masks: Waveform
+
+
+class Mix(NamedTuple):
+    """What a mixed view is mixed with.
+
+    Attributes:
+        place: of the partner among all clips of the split, in [0, 1).
+        share: lambda, how much of the mixture the clip itself is, in [0, 1).
+    """
+
+    place: float
+    share: float
 
 
 class NoiseBank:
@@ -74,6 +88,11 @@ class Augment:
     level of the active speech, so it says how loud both are. Telephone is the band 300-3400 Hz and 8-bit mu-
     law (G.711). A waveform that leaves [-1, 1] is scaled back.
 
+    Mixup (Zhang et al. 2018) needs a second clip, so it is not part of the call: :meth:`mix` says whether a view is
+    mixed, with whom and how much, and :func:`mixed` does it. Partner and lambda, uniform in [0, 1) as in Beyer et al.,
+    "Knowledge distillation: A good teacher is patient and consistent", 2022, belong to the view like all else, so a
+    stored view can be replayed. No one label says what a mixture is: those of mixed clips are hidden.
+
     Args:
         seed: of all draws.
         shift: largest shift either way, in seconds.
@@ -86,6 +105,7 @@ class Augment:
         time_mask: longest of them, in seconds; together they never hide more than a quarter of the clip.
         frequency_masks: number of masks in frequency.
         frequency_mask: widest of them, as a fraction of the bands.
+        mixup: share of views that are mixed with another clip.
         sample_rate: of the waveforms, in Hz.
 
     Raises:
@@ -105,12 +125,14 @@ class Augment:
         time_mask: float = 0.1,
         frequency_masks: int = 2,
         frequency_mask: float = 0.2,
+        mixup: float = 0.0,
         sample_rate: int = 16000,
     ) -> None:
         for name, (low, high) in {"speed": speed, "gain": gain, "snr": snr}.items():
             if low > high:
                 raise ValueError(f"augment.{name}: the lower end {low} is above the upper end {high}")
-        for name, share in {"clean": clean, "telephone": telephone, "frequency_mask": frequency_mask}.items():
+        shares = {"clean": clean, "telephone": telephone, "frequency_mask": frequency_mask, "mixup": mixup}
+        for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise ValueError(f"augment.{name}={share} is not in [0, 1]")
         if speed[0] <= 0 or shift < 0 or time_mask < 0:
@@ -120,6 +142,7 @@ class Augment:
         self.clean, self.telephone = clean, telephone
         self.time_masks, self.time_mask = time_masks, time_mask
         self.frequency_masks, self.frequency_mask = frequency_masks, frequency_mask
+        self.mixup = mixup
         self.sample_rate = sample_rate
 
     def __call__(self, waveform: Waveform, cut_id: str, view: int, noise: NoiseBank) -> Augmented:
@@ -131,9 +154,8 @@ class Augment:
             view: number of the view.
             noise: to mix in.
         """
-        masks = self.time_masks + self.frequency_masks
-        draws = _uniform(f"{self.seed}/{view}/{cut_id}", 7 + 2 * masks)
-        speed, shift, gain, clean, snr, place, telephone = draws[:7].tolist()
+        draws = self._draw(cut_id, view, 0)
+        speed, shift, gain, clean, snr, place, telephone = draws[:_OF_WAVEFORM].tolist()
         speech = warp(waveform, _between(self.speed, speed), self.sample_rate * self.shift * (2 * shift - 1))
         speech *= np.float32(10 ** (_between(self.gain, gain) / 20))
         if clean >= self.clean:
@@ -146,12 +168,35 @@ class Augment:
             speech /= peak
         seconds = len(speech) / self.sample_rate
         longest = min(self.time_mask, _MASKED_SHARE * seconds / max(self.time_masks, 1))
-        pairs = draws[7:].reshape(masks, 2)
+        pairs = draws[_OF_WAVEFORM:].reshape(-1, 2)
         return Augmented(
             speech,
             _masks(pairs[: self.time_masks], longest, seconds),
             _masks(pairs[self.time_masks :], self.frequency_mask, 1.0),
         )
+
+    def mix(self, cut_id: str, view: int) -> Mix | None:
+        """What view ``view`` of a clip is mixed with, the partner's own view of that number; None for nothing."""
+        if self.mixup == 0:
+            return None
+        chance, place, share = self._draw(cut_id, view, 3)[-3:].tolist()
+        return Mix(place, share) if chance < self.mixup else None
+
+    def _draw(self, cut_id: str, view: int, more: int) -> npt.NDArray[np.float64]:
+        """The numbers of waveform and masks, and ``more`` after them."""
+        count = _OF_WAVEFORM + 2 * (self.time_masks + self.frequency_masks) + more
+        return _uniform(f"{self.seed}/{view}/{cut_id}", count)
+
+
+def mixed(waveform: Waveform, partner: Waveform, share: float) -> Waveform:
+    """lambda x + (1 - lambda) x' (Zhang et al., "mixup", 2018); within [-1, 1] where both are.
+
+    Args:
+        waveform: (T,) x, the view of the clip itself.
+        partner: (T,) x'.
+        share: lambda in [0, 1].
+    """
+    return np.float32(share) * waveform + np.float32(1 - share) * partner
 
 
 def warp(waveform: Waveform, speed: float, shift: float) -> Waveform:

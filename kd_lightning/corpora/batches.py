@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from kd_lightning.corpora.augment import Augment, NoiseBank
+from kd_lightning.corpora.augment import Augment, NoiseBank, mixed
 from kd_lightning.corpora.decoding import CLIP_SAMPLES
 from kd_lightning.corpora.prepared import Prepared
 from kd_lightning.corpora.selection import Integers, Selection
@@ -25,7 +25,7 @@ class KeywordBatch(NamedTuple):
 
     Attributes:
         waveform: (B, T) float32 in [-1, 1].
-        labels: (B,) int64; IGNORE where the label is hidden.
+        labels: (B,) int64; IGNORE where the label is hidden or the clip is a mixture of two.
         masks: SpecAugment's masks, none in evaluation.
         ids: (B,) cut ids.
         speakers: (B,) speakers.
@@ -65,7 +65,8 @@ class ClipDataset(Dataset[KeywordBatch]):
         prepared: the corpus.
         selection: clips of one split and their classes.
         visible: positions in the selection whose labels may be seen; the others leave as IGNORE.
-        augment: makes the views; None leaves every clip as it is.
+        augment: makes the views; None leaves every clip as it is. Where it mixes views, the partner is any clip of the
+            selection in its own view of the same number, and the label of the mixture leaves as IGNORE.
 
     Attributes:
         prepared: the corpus.
@@ -96,9 +97,11 @@ class ClipDataset(Dataset[KeywordBatch]):
         ids = [id.decode() for id in clips["id"].tolist()]
         waveform = self._read(clips)
         time_masks, frequency_masks = self._augment_all(waveform, ids, views)
+        labels = self._labels[chosen]
+        labels[self._mix(waveform, ids, views)] = IGNORE
         return KeywordBatch(
             waveform=torch.from_numpy(waveform),
-            labels=torch.from_numpy(self._labels[chosen]),
+            labels=torch.from_numpy(labels),
             masks=SpecMasks(torch.from_numpy(time_masks), torch.from_numpy(frequency_masks)),
             ids=ids,
             speakers=[speaker.decode() for speaker in clips["speaker"].tolist()],
@@ -127,6 +130,22 @@ class ClipDataset(Dataset[KeywordBatch]):
         for clip, view_of_clip in zip(waveform, augmented, strict=True):
             clip[:] = view_of_clip.waveform
         return np.stack([a.time_masks for a in augmented]), np.stack([a.frequency_masks for a in augmented])
+
+    def _mix(self, waveform: npt.NDArray[np.float32], ids: list[str], views: list[int]) -> list[int]:
+        """Mix the views that are mixtures with their partners, in place; returns which of the batch they are."""
+        if self._augment is None:
+            return []
+        drawn = [self._augment.mix(id, view) for id, view in zip(ids, views, strict=True)]
+        mixes = {number: mix for number, mix in enumerate(drawn) if mix is not None}
+        if mixes:
+            clips = self.prepared.clips[self.rows[[int(mix.place * len(self)) for mix in mixes.values()]]]
+            partners = self._read(clips)
+            self._augment_all(
+                partners, [id.decode() for id in clips["id"].tolist()], [views[n] for n in mixes]
+            )
+            for (number, mix), partner in zip(mixes.items(), partners, strict=True):
+                waveform[number] = mixed(waveform[number], partner, mix.share)
+        return list(mixes)
 
 
 class ClipStream(Sampler[list[Item]]):

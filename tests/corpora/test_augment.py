@@ -1,9 +1,23 @@
 """Views: pure functions of (seed, cut id, view), and each effect measured on tones."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
-from kd_lightning.corpora.augment import Augment, NoiseBank, active_power, noise_gain, through_telephone, warp
+from kd_lightning.corpora.augment import (
+    Augment,
+    NoiseBank,
+    active_power,
+    mixed,
+    noise_gain,
+    through_telephone,
+    warp,
+)
+from kd_lightning.corpora.batches import Item
+from kd_lightning.corpora.speech_commands import SpeechCommands
+from kd_lightning.losses.labels import IGNORE
 
 RATE = 16000
 TIME = np.arange(RATE) / RATE
@@ -49,6 +63,96 @@ def test_settings_do_not_change_the_draws_of_others() -> None:
     clip = tone(440)
     plain, masked = (Augment(time_masks=masks)(clip, "a", 0, BANK) for masks in (0, 2))
     np.testing.assert_array_equal(plain.waveform, masked.waveform)
+
+
+def test_views_are_those_of_stored_labels_and_finished_runs() -> None:
+    # Recorded from the first version of the draws: they may get company, but they may not move.
+    clip = (np.arange(RATE) * 37 % 401 / 401 - 0.5).astype(np.float32)
+    bank = NoiseBank((np.arange(40000) * 7919 % 20011 - 10000).astype(np.int16), [(0, 40000)])
+    view = Augment(seed=3)(clip, "yes/a.wav", 7, bank)
+    recorded = [-0.3267388939857483, 0.03911261260509491, -0.12286253273487091]
+    np.testing.assert_allclose(view.waveform[[2000, 8000, 14000]], recorded, rtol=1e-5)
+    time = [[0.9133652448654175, 0.9156839847564697], [0.03495245426893234, 0.06072811782360077]]
+    np.testing.assert_array_equal(view.time_masks, np.float32(time))
+    frequency = [[0.38651955127716064, 0.5257644057273865], [0.7850111722946167, 0.7909108400344849]]
+    np.testing.assert_array_equal(view.frequency_masks, np.float32(frequency))
+
+
+@pytest.mark.parametrize("settings", [{}, {"telephone": 1.0, "clean": 0.0}, {"time_masks": 1}])
+def test_mixup_changes_nothing_else_of_a_view(settings: dict[str, float]) -> None:
+    for view in range(10):
+        without, half, all_ = (
+            Augment(seed=3, mixup=share, **settings)(tone(440), "a", view, BANK) for share in (0.0, 0.5, 1.0)
+        )
+        for plain, *others in zip(without, half, all_, strict=True):
+            for other in others:
+                np.testing.assert_array_equal(plain, other)
+
+
+def test_partner_and_share_are_the_last_draws_of_the_view() -> None:
+    mix = Augment(seed=3, mixup=1.0).mix("yes/a.wav", 7)
+    assert mix == (0.3185071293069056, 0.763627146398544)  # numbers 17 and 18 of SHAKE-128("3/7/yes/a.wav")
+    assert Augment(seed=3, mixup=0.5).mix("yes/a.wav", 7) == mix  # number 16 is 0.327
+    assert Augment(seed=3, mixup=0.3).mix("yes/a.wav", 7) is None
+    others = [Augment(seed=4, mixup=1.0).mix("yes/a.wav", 7), Augment(seed=3, mixup=1.0).mix("yes/a.wav", 8)]
+    assert len({mix, *others}) == 3
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_share_of_the_views_is_mixed_evenly_with_all_clips_and_in_all_shares(share: float) -> None:
+    augment = Augment(mixup=share)
+    mixes = [augment.mix(f"cut{n}", view) for n in range(500) for view in range(4)]
+    found = np.array([mix for mix in mixes if mix is not None]).reshape(-1, 2)
+    assert len(found) / len(mixes) == pytest.approx(share, abs=0.03)
+    if share:
+        # Uniform on [0, 1) and of one another: means 1/2, variances 1/12, correlation 0.
+        assert found.min() >= 0
+        assert found.max() < 1
+        np.testing.assert_allclose(found.mean(axis=0), 0.5, atol=0.04)
+        np.testing.assert_allclose(found.var(axis=0), 1 / 12, atol=0.01)
+        assert abs(np.corrcoef(found.T)[0, 1]) < 0.12
+
+
+def test_a_mixture_holds_both_tones_at_their_shares_and_stays_in_range() -> None:
+    mixture = mixed(tone(440, 1.0), tone(1000, 1.0), 0.25)
+    assert mixture.dtype == np.float32
+    spectrum = np.abs(np.fft.rfft(mixture)) * 2 / RATE
+    assert spectrum[440] == pytest.approx(0.25, abs=1e-4)
+    assert spectrum[1000] == pytest.approx(0.75, abs=1e-4)
+    assert np.abs(mixture).max() <= 1
+    np.testing.assert_array_equal(mixed(tone(440), tone(1000), 1.0), tone(440))
+
+
+def test_batches_hold_mixtures_of_two_views_whose_labels_are_hidden(corpus: Path, tmp_path: Path) -> None:
+    def dataset(mixup: float):
+        module = SpeechCommands(str(corpus), str(tmp_path), augment=Augment(mixup=mixup), views=4)
+        module.prepare_data()
+        module.setup("fit")
+        return module.train_dataloader().dataset
+
+    plain, half = dataset(0.0), dataset(0.5)
+    items = [Item(clip, view) for clip in range(len(plain)) for view in (0, 3)]
+    views, batch = plain.__getitems__(items), half.__getitems__(items)
+    # Alone or in a batch, a mixture is the same.
+    one_by_one = torch.cat([half[item].waveform for item in items])
+    assert torch.equal(batch.waveform, one_by_one)
+    chosen = 0
+    for number, (item, id) in enumerate(zip(items, batch.ids, strict=True)):
+        mix = Augment(mixup=0.5).mix(id, item.view)
+        if mix is None:
+            assert torch.equal(batch.waveform[number], views.waveform[number])
+            assert batch.labels[number] == views.labels[number] != IGNORE
+            continue
+        chosen += 1
+        partner = plain[Item(int(mix.place * len(plain)), item.view)].waveform[0]
+        expected = mix.share * views.waveform[number].double() + (1 - mix.share) * partner.double()
+        torch.testing.assert_close(batch.waveform[number].double(), expected, rtol=0, atol=1e-6)
+        assert batch.labels[number] == IGNORE
+    assert 0.3 * len(items) < chosen < 0.7 * len(items)
+    # The corpus keeps its labels, and masks are the clip's own.
+    assert (plain.__getitems__(items).labels != IGNORE).all()
+    assert (half.__getitems__(items).labels != IGNORE).sum() == len(items) - chosen
+    assert torch.equal(batch.masks.time, views.masks.time)
 
 
 def test_neutral_settings_return_the_clip() -> None:
@@ -180,7 +284,12 @@ def test_without_recordings_the_noise_is_white() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "key"),
-    [({"snr": (10.0, 0.0)}, "snr"), ({"clean": 1.5}, "clean"), ({"speed": (0.0, 1.0)}, "speed")],
+    [
+        ({"snr": (10.0, 0.0)}, "snr"),
+        ({"clean": 1.5}, "clean"),
+        ({"mixup": -0.1}, "mixup"),
+        ({"speed": (0.0, 1.0)}, "speed"),
+    ],
 )
 def test_impossible_settings_name_their_key(settings: dict[str, float], key: str) -> None:
     with pytest.raises(ValueError, match=f"augment.{key}"):
