@@ -1,6 +1,7 @@
 """Terms: what each weighted loss reads of a step.
 
-A loss is a pure function of tensors; a term knows which tensors of the step to hand it.
+A loss is a pure function of tensors; a term knows which tensors of the step to hand it. Terms on activations inside the
+networks are in :mod:`kd_lightning.distillers.hints`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
-from torch.nn import functional
 
+from kd_lightning.losses.labels import IGNORE
 from kd_lightning.losses.summed import Summed
 from kd_lightning.models.waveform_model import KeywordOutput
 
@@ -22,8 +23,8 @@ class Step(NamedTuple):
         labels: (B,) int64, ``IGNORE`` where a label is hidden.
         student: what the student said.
         teacher: what the teacher said of the same view, ``None`` without one.
-        student_taps: activations inside the student by module path.
-        teacher_taps: activations inside the teacher by module path.
+        student_taps: activations (B, ...) inside the student by module path.
+        teacher_taps: activations (B, ...) inside the teacher by module path.
     """
 
     labels: Tensor
@@ -31,6 +32,17 @@ class Step(NamedTuple):
     teacher: KeywordOutput | None
     student_taps: Mapping[str, Tensor]
     teacher_taps: Mapping[str, Tensor]
+
+    def only(self, kept: Tensor) -> Step:
+        """The step of the items that ``kept`` (B,) bool marks, maybe of none."""
+        rows = kept.nonzero().squeeze(1)
+        return Step(
+            self.labels[rows],
+            _rows_of(self.student, rows),
+            None if self.teacher is None else _rows_of(self.teacher, rows),
+            {path: tapped[rows] for path, tapped in self.student_taps.items()},
+            {path: tapped[rows] for path, tapped in self.teacher_taps.items()},
+        )
 
 
 class Term(nn.Module):
@@ -50,6 +62,9 @@ class Term(nn.Module):
 class Supervised(Term):
     """A loss of the student's logits and the labels.
 
+    A student with a distillation token has a second head that listens to the teacher. Without a teacher in the step
+    (baseline, finetune) both heads learn from the labels, each with half of the loss: evaluation averages them.
+
     Args:
         loss: ``(logits (B, C), labels (B,)) -> Summed``.
     """
@@ -61,65 +76,80 @@ class Supervised(Term):
         self.loss = loss
 
     def forward(self, step: Step) -> Summed:
-        return self.loss(step.student.logits, step.labels)
+        summed = self.loss(step.student.logits, step.labels)
+        if step.teacher is not None or step.student.distillation_logits is None:
+            return summed
+        other = self.loss(step.student.distillation_logits, step.labels)
+        return Summed((summed.sum + other.sum) / 2, summed.count)
 
 
-class LogitMatching(Term):
-    """A loss of the student's and the teacher's logits.
+class Transfer(Term):
+    """A loss between what the student and what the teacher says, over the items that a gate lets through.
+
+    The items of the batch that pass are selected before anything is compared, so relations inside a batch are relations
+    of those. Where none passes, sum and count are 0 and all gradients are there and 0.
 
     Args:
-        loss: ``(student (B, C), teacher (B, C)) -> Summed``.
+        loss: see the term.
+        gate: ``(labels (B,), the teacher's logits (B, C)) -> (B,) bool``, one of
+            :mod:`kd_lightning.distillers.gates`; ``None`` lets all pass.
     """
 
-    def __init__(self, loss: Callable[[Tensor, Tensor], Summed]) -> None:
+    def __init__(
+        self, loss: Callable[..., Summed], gate: Callable[[Tensor, Tensor], Tensor] | None = None
+    ) -> None:
         super().__init__()
         self.loss = loss
+        self.gate = gate
 
     def forward(self, step: Step) -> Summed:
         assert step.teacher is not None
-        return self.loss(step.student.logits, step.teacher.logits)
+        if self.gate is None:
+            return self.compare(step, step.teacher)
+        passed = step.only(self.gate(step.labels, step.teacher.logits))
+        assert passed.teacher is not None
+        return self.compare(passed, passed.teacher)
+
+    def compare(self, step: Step, teacher: KeywordOutput) -> Summed:
+        """The loss of all items of a step with this teacher."""
+        raise NotImplementedError
 
 
-class Hint(Term):
-    """A loss between activations of the student and of the teacher (FitNets, Romero et al. 2015).
+class LogitMatching(Transfer):
+    """A loss of the student's and the teacher's logits.
 
-    The student's activation is brought to the teacher's channels by a learned 1x1 projection, and the teacher's to the
-    student's frames (and bands) by average pooling. The projector is trained with the student and never exported.
+    The student's are those of its distillation token where it has one (Touvron et al. 2021).
 
     Args:
-        loss: ``(student (B, ...), teacher (B, ...)) -> Summed``, of equal shapes.
-        student: module path in the student's network.
-        teacher: module path in the teacher's network.
+        loss: ``(student (B, C), teacher (B, C)) -> Summed``.
+        gate: see :class:`Transfer`.
     """
 
-    def __init__(self, loss: Callable[[Tensor, Tensor], Summed], student: str, teacher: str) -> None:
-        super().__init__()
-        self.loss = loss
-        self.student_paths = (student,)
-        self.teacher_paths = (teacher,)
-        self.projector: nn.Module | None = None
+    def compare(self, step: Step, teacher: KeywordOutput) -> Summed:
+        return self.loss(listening(step.student), teacher.logits)
 
-    def size(self, step: Step) -> None:
-        student, teacher = self._taps(step)
-        if student.ndim != teacher.ndim:
-            raise ValueError(
-                f"transfer hint: {self.student_paths[0]!r} gives {tuple(student.shape)} and {self.teacher_paths[0]!r} "
-                f"gives {tuple(teacher.shape)}; choose module paths whose activations have as many dimensions"
-            )
-        layer = {2: nn.Linear, 3: nn.Conv1d, 4: nn.Conv2d}[student.ndim]
-        extra = {} if student.ndim == 2 else {"kernel_size": 1}
-        self.projector = layer(student.shape[1], teacher.shape[1], **extra)
 
-    def forward(self, step: Step) -> Summed:
-        student, teacher = self._taps(step)
-        assert self.projector is not None, "size() comes before the first step"
-        if teacher.ndim == 3:
-            teacher = functional.adaptive_avg_pool1d(teacher, student.shape[2])
-        elif teacher.ndim == 4:
-            teacher = functional.adaptive_avg_pool2d(teacher, (student.shape[2], student.shape[3]))
-        return self.loss(self.projector(student), teacher)
+class DecoupledMatching(Transfer):
+    """A loss of both networks' logits that treats the target class apart (Zhao et al. 2022).
 
-    def _taps(self, step: Step) -> tuple[Tensor, Tensor]:
-        return step.student_taps[self.student_paths[0]].float(), step.teacher_taps[
-            self.teacher_paths[0]
-        ].float()
+    The target is the label. Where the label is hidden it is the teacher's first choice: most clips of a corpus with few
+    labels teach through this term alone.
+
+    Args:
+        loss: ``(student (B, C), teacher (B, C), target (B,)) -> Summed``.
+        gate: see :class:`Transfer`.
+    """
+
+    def compare(self, step: Step, teacher: KeywordOutput) -> Summed:
+        target = step.labels.where(step.labels != IGNORE, teacher.logits.argmax(dim=-1))
+        return self.loss(listening(step.student), teacher.logits, target)
+
+
+def listening(student: KeywordOutput) -> Tensor:
+    """The student's logits (B, C) that learn from the teacher: the distillation token's where there is one."""
+    return student.logits if student.distillation_logits is None else student.distillation_logits
+
+
+def _rows_of(output: KeywordOutput, rows: Tensor) -> KeywordOutput:
+    second = output.distillation_logits
+    return KeywordOutput(output.logits[rows], None if second is None else second[rows])

@@ -23,8 +23,13 @@ NETWORKS = (
     "torchaudio.models.",
     "torchaudio.transforms.",
 )
-# Pure functions: losses, schedules, ways to copy weights.
-FUNCTIONS = ("kd_lightning.losses.", "kd_lightning.distillers.schedules", "kd_lightning.models.copying")
+# Pure functions: losses, gates, schedules, ways to copy weights.
+FUNCTIONS = (
+    "kd_lightning.losses.",
+    "kd_lightning.distillers.gates.",
+    "kd_lightning.distillers.schedules",
+    "kd_lightning.models.copying",
+)
 _RESERVED = ("_target_", "_partial_", "_args_")
 # Plain settings.
 SETTINGS = (

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from kd_lightning.corpora.batches import KeywordBatch
+from kd_lightning.distillers.hints import Hint
 from kd_lightning.distillers.keyword import KeywordDistiller
-from kd_lightning.distillers.terms import Hint, LogitMatching, Supervised
+from kd_lightning.distillers.terms import LogitMatching, Supervised
 from kd_lightning.frontend.features import MFCC, SpecMasks
 from kd_lightning.losses.hints import hint
 from kd_lightning.losses.labels import IGNORE, cross_entropy

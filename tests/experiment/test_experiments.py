@@ -49,10 +49,10 @@ def test_every_choice_composes(group, name):
 @pytest.mark.parametrize("transfer", names("transfer"))
 def test_every_recipe_builds(transfer, config_of, teacher_run, tmp_path):
     words = [f"teacher.run={teacher_run}", f"transfer={transfer}"]
-    if transfer == "hints":
-        words.append(
-            "transfer.terms.hint.teacher=blocks.2"
-        )  # the small teacher is no deeper than its student
+    # The small teacher is no deeper than its student: its layers go by the same names.
+    terms = composed(*words).config.transfer.terms
+    hinted = [f"transfer.terms.{key}" for key, term in terms.items() if "teacher" in term]
+    words += [f"{term}.teacher=${{{term}.student}}" for term in hinted]
     distiller = build_experiment(config_of("distill", *words), tmp_path).distiller
     assert "labels" in distiller.terms
     assert (distiller.teacher is None) == (transfer == "none")
