@@ -15,6 +15,8 @@ from kd_lightning.distillers.terms import Step, Term
 from kd_lightning.distillers.weights import Constant, Schedule
 from kd_lightning.losses.summed import Summed
 from kd_lightning.models.waveform_model import WaveformModel
+from kd_lightning.teachers.ensemble import Ensemble
+from kd_lightning.teachers.moving_average import MovingAverage
 
 
 class Distiller(pl.LightningModule):
@@ -22,11 +24,11 @@ class Distiller(pl.LightningModule):
 
     Without a teacher this is plain supervised training, so no stage has a code path of its own. The teacher never
     trains: its parameters take no gradient, it stays in eval mode, and it is neither in the optimizer nor in
-    checkpoints.
+    checkpoints. A moving average of the student follows it after each step, so its weights are kept in checkpoints.
 
     Args:
         student: the network to train.
-        teacher: the network to learn from, frozen here for good; ``None`` for a supervised stage.
+        teacher: what to learn from, frozen here for good; ``None`` for a supervised stage.
         terms: losses by key. Terms that need a teacher need one here.
         weights: a number or a schedule for each key of ``terms``.
         optimizer: ``parameters -> Optimizer``.
@@ -43,7 +45,7 @@ class Distiller(pl.LightningModule):
     def __init__(
         self,
         student: WaveformModel,
-        teacher: WaveformModel | None,
+        teacher: WaveformModel | Ensemble | None,
         terms: Mapping[str, Term],
         weights: Mapping[str, float | Schedule],
         optimizer: Callable[..., Optimizer],
@@ -57,6 +59,13 @@ class Distiller(pl.LightningModule):
             )
         if teacher is None and (needy := [key for key, term in terms.items() if term.needs_teacher]):
             raise ValueError(f"the terms {needy} need a teacher: set teacher.run, or take transfer=none")
+        if isinstance(teacher, Ensemble) and (
+            hinted := [k for k, term in terms.items() if term.teacher_paths]
+        ):
+            raise ValueError(
+                f"the terms {hinted} read activations inside the teacher, and the members of an ensemble have no layer "
+                "in common: name one run in teacher.run, or take a recipe of logits"
+            )
         self.student = student
         self.teacher = teacher.requires_grad_(False).eval() if teacher is not None else None
         self.terms = nn.ModuleDict(terms)
@@ -143,7 +152,7 @@ class Distiller(pl.LightningModule):
         torch.distributed.all_reduce(sums)
         return dict(zip(self._logged, sums / ranks, strict=True))
 
-    # The teacher stays as it is
+    # The teacher stays as it is, or follows the student
 
     def train(self, mode: bool = True) -> Distiller:
         super().train(mode)
@@ -151,19 +160,29 @@ class Distiller(pl.LightningModule):
             self.teacher.eval()
         return self
 
+    def is_fixed(self, key: str) -> bool:
+        """Whether a tensor of the state is the teacher's and no step changes it; such are in no checkpoint."""
+        return key.startswith("teacher.") and not isinstance(self.teacher, MovingAverage)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["state_dict"]
-        for key in [key for key in state if key.startswith("teacher.")]:
+        for key in [key for key in state if self.is_fixed(key)]:
             del state[key]
         # Rank 0 writes for all: with the sums over ranks, each goes on with the same.
         checkpoint["logged_terms"] = self._logged = self._logged_over_ranks()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self.teacher is not None:
-            checkpoint["state_dict"] |= self.teacher.state_dict(prefix="teacher.")
+        own = self.state_dict()
+        checkpoint["state_dict"] |= {key: tensor for key, tensor in own.items() if self.is_fixed(key)}
         self._logged = checkpoint["logged_terms"]
 
     # Optimisation
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        super().optimizer_step(*arguments, **named)
+        # Here, because checkpoints are written before the module's on_train_batch_end.
+        if isinstance(self.teacher, MovingAverage):
+            self.teacher.follow(self.student, self.trainer.global_step + 1)
 
     def configure_optimizers(self) -> Any:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]

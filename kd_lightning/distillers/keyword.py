@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from kd_lightning.distillers.distiller import Distiller
 from kd_lightning.distillers.terms import Step, Term
 from kd_lightning.metrics.classification import keyword_metrics
 from kd_lightning.models.taps import Taps
+from kd_lightning.models.waveform_model import KeywordOutput, WaveformModel
+from kd_lightning.teachers.ensemble import Ensemble, Features
 
 
 class KeywordDistiller(Distiller):
@@ -28,30 +31,32 @@ class KeywordDistiller(Distiller):
         self.classes = classes
         self.validation_metrics = keyword_metrics(len(classes))
         self.test_metrics = self.validation_metrics.clone()
-        self.one_frontend = (
-            self.teacher is not None and self.teacher.frontend.settings == self.student.frontend.settings
-        )
         terms: list[Term] = list(arguments["terms"].values())
         self.student_taps = Taps(
             self.student.network, {path for term in terms for path in term.student_paths}
         )
         self.teacher_taps: Taps | None = None
-        if self.teacher is not None:
+        if isinstance(self.teacher, WaveformModel):
             self.teacher_taps = Taps(
                 self.teacher.network, {path for term in terms for path in term.teacher_paths}
             )
 
     def run_networks(self, batch: KeywordBatch) -> Step:
-        features = self.student.frontend(batch.waveform, batch.masks)
+        features = Features(batch.waveform, batch.masks)
         with self.student_taps as student_taps:
-            student = self.student.classify(features)
-        if self.teacher is None or self.teacher_taps is None:
-            return Step(batch.labels, student, None, student_taps, {})
-        with torch.no_grad(), self.teacher_taps as teacher_taps:
-            if not self.one_frontend:
-                features = self.teacher.frontend(batch.waveform, batch.masks)
-            teacher = self.teacher.classify(features)
+            student = self.student.classify(features(self.student.frontend))
+        teacher, teacher_taps = self._ask_teacher(features)
         return Step(batch.labels, student, teacher, student_taps, teacher_taps)
+
+    @torch.no_grad()
+    def _ask_teacher(self, features: Features) -> tuple[KeywordOutput | None, Mapping[str, Tensor]]:
+        """What the teacher says, and its tapped activations."""
+        if isinstance(self.teacher, Ensemble):
+            return self.teacher.classify(features), {}
+        if self.teacher is None or self.teacher_taps is None:
+            return None, {}
+        with self.teacher_taps as taps:
+            return self.teacher.classify(features(self.teacher.frontend)), taps
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Class scores (B, C) of waveforms (B, T)."""

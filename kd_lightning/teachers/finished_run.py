@@ -30,6 +30,21 @@ def load_weights(model: nn.Module, run: Path) -> None:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged ({error}): train that stage again") from error
+    load_strictly(model, state, path, f"{run / 'config.json'} describes")
+
+
+def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: Path, wanted: str) -> None:
+    """Load weights that have to be those of this model: the same names, the same shapes.
+
+    Args:
+        model: changed in place, or not at all.
+        state: tensors by name.
+        path: where they come from, for the message.
+        wanted: who says what the model is, for the message.
+
+    Raises:
+        ValueError: names the first tensor that differs.
+    """
     own = model.state_dict()
     wrong = [
         f"{name} is {_shape(state, name)} in the file and {_shape(own, name)} in the config"
@@ -38,7 +53,7 @@ def load_weights(model: nn.Module, run: Path) -> None:
     ]
     if wrong:
         raise ValueError(
-            f"{path} holds another network than {run / 'config.json'} describes: {wrong[0]}"
+            f"{path} holds another network than {wanted}: {wrong[0]}"
             + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
         )
     model.load_state_dict(state)

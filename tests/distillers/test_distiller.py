@@ -13,6 +13,7 @@ from kd_lightning.distillers.weights import Linear
 from kd_lightning.losses.labels import IGNORE, cross_entropy
 from kd_lightning.losses.logits import soft_targets
 from kd_lightning.losses.summed import Summed
+from kd_lightning.teachers.ensemble import Ensemble
 
 
 def train(distiller, batch, tmp_path, steps=3):
@@ -120,13 +121,46 @@ def test_a_batch_without_any_label_gives_no_loss_and_no_nan(make_distiller, batc
 
 def test_equal_frontends_run_once_and_another_frontend_hears_the_same_view(make_distiller, batch):
     same, other = make_distiller(), make_distiller(teacher_bins=32)
-    assert same.one_frontend
-    assert not other.one_frontend
-    calls = []
-    same.teacher.frontend.register_forward_hook(lambda *_: calls.append(1))
+    heard = []
+    for distiller in (same, other):
+        distiller.teacher.frontend.register_forward_hook(lambda _, inputs, output: heard.append(inputs))
     same.run_networks(batch)
-    assert not calls
+    assert not heard
     assert other.run_networks(batch).teacher.logits.shape == (6, 3)
+    ((waveform, masks),) = heard
+    assert waveform is batch.waveform
+    assert masks is batch.masks
+
+
+def with_ensemble(distiller, *others):
+    """The same student, taught by several networks."""
+    return KeywordDistiller(
+        classes=["yes", "no", "stop"],
+        student=distiller.student,
+        teacher=Ensemble([distiller.teacher, *others]),
+        terms=dict(distiller.terms.items()),
+        weights=dict.fromkeys(distiller.terms, 1.0),
+        optimizer=functools.partial(torch.optim.SGD, lr=0.1),
+    )
+
+
+def test_an_ensemble_shares_the_students_features_where_they_are_equal(make_distiller, batch):
+    member, other = make_distiller().teacher, make_distiller(teacher_bins=32).teacher
+    distiller = with_ensemble(make_distiller(), member, other)
+    calls = []
+    for each in distiller.teacher.members:
+        each.frontend.register_forward_hook(lambda module, *_: calls.append(module.bins))
+    step = distiller.run_networks(batch)
+    assert calls == [32]
+    expected = distiller.teacher(batch.waveform, batch.masks).logits
+    torch.testing.assert_close(step.teacher.logits, expected)
+    assert not step.teacher.logits.requires_grad
+
+
+def test_a_hint_from_an_ensemble_is_refused_with_the_reason(make_distiller):
+    distiller = make_distiller(with_hint=True)
+    with pytest.raises(ValueError, match=r"\['hint'\] read activations .* ensemble have no layer in common"):
+        with_ensemble(distiller, make_distiller().teacher)
 
 
 def test_a_teacher_that_nobody_needs_is_not_an_error_but_a_missing_one_is(make_distiller):
