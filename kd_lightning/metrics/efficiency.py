@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -38,11 +39,20 @@ def macs(module: nn.Module, *example: Tensor) -> int:
         example: its inputs; give a batch of one for the cost of one utterance.
     """
     modes = {part: part.training for part in module.modules()}
+    fast_path = torch.backends.mha.get_fastpath_enabled()
     module.eval()
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        # The counter does not see into oneDNN's LSTM nor into fused attention.
+        torch.backends.mha.set_fastpath_enabled(False)
+        with (
+            torch.no_grad(),
+            torch.backends.mkldnn.flags(enabled=False),
+            sdpa_kernel(SDPBackend.MATH),
+            FlopCounterMode(display=False) as counter,
+        ):
             module(*example)
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
         for part, training in modes.items():
             part.training = training
     return counter.get_total_flops() // 2

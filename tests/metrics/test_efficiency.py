@@ -17,6 +17,16 @@ def test_macs_of_a_convolution_and_a_linear_layer_are_their_closed_forms():
     assert macs(nn.Linear(48, 12), torch.randn(1, 48)) == 48 * 12
 
 
+def test_macs_of_an_lstm_and_of_attention_are_their_closed_forms():
+    frames, inputs, hidden = 7, 5, 8
+    lstm = nn.LSTM(inputs, hidden, batch_first=True)
+    assert macs(lstm, torch.randn(1, frames, inputs)) == frames * 4 * hidden * (inputs + hidden)
+    attention = nn.MultiheadAttention(hidden, num_heads=2, batch_first=True)
+    sequence = torch.randn(1, frames, hidden)
+    projections, products = 4 * frames * hidden**2, 2 * frames**2 * hidden
+    assert macs(attention, sequence, sequence, sequence) == projections + products
+
+
 def test_macs_grow_with_the_batch_and_leave_the_modes_alone():
     network = nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).train()
     network[1].eval()
