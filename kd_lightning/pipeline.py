@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from kd_lightning.experiment.command import experiment_command
-from kd_lightning.experiment.compose import Request, forbid_shadowed_words, stage_config
+from kd_lightning.experiment.compose import (
+    Request,
+    forbid_shadowed_words,
+    stage_config,
+)
 
 
 def pipeline(request: Request) -> None:
-    """Train the teacher (unless ``teacher.run`` names one), baseline, distill and finetune, and compare them."""
+    """Train the teacher (unless there is one), an assistant (if asked for), baseline, distill and finetune; compare."""
     if request.job_folder is not None:
         raise ValueError(
             "the pipeline names its own folders: sweep stages with kd_lightning.train -m, or loop over name="
@@ -32,11 +36,13 @@ def pipeline(request: Request) -> None:
 
 
 def warn_of_weak_teacher(validation: dict[str, float]) -> None:
-    """Say so when the teacher has nothing to teach."""
-    if validation.get("teacher", 1.0) <= validation["baseline"]:
+    """Say so when what teaches the student has nothing to teach."""
+    role = "assistant" if "assistant" in validation else "teacher"
+    if validation.get(role, 1.0) <= validation["baseline"]:
         logging.getLogger("kd_lightning").warning(
-            "the teacher (%.4f on validation) does not beat the baseline (%.4f): train it longer, or take a larger one",
-            validation["teacher"],
+            "the %s (%.4f on validation) does not beat the baseline (%.4f): train it longer, or take a larger one",
+            role,
+            validation[role],
             validation["baseline"],
         )
 
@@ -48,10 +54,21 @@ def stage_configs(request: Request) -> dict[str, dict[str, Any]]:
         ValueError, OmegaConfBaseException: a stage's config cannot be composed.
     """
     runs = Path(stage_config(request, "baseline")["folder"]).parent
-    teacher = request.config.teacher.run
-    configs = {} if teacher else {"teacher": stage_config(request, "teacher")}
+    configs: dict[str, dict[str, Any]] = {}
+    teacher = request.config.teacher
+    taught_by: dict[str, str | None] = {}
+    if "network" in teacher and not (teacher.run or teacher.checkpoint):
+        configs["teacher"] = stage_config(request, "teacher")
+        taught_by = {"teacher__run": str(runs / "teacher")}
+    if request.config.assistant:
+        if "network" not in teacher:
+            raise ValueError(
+                "an assistant stands between a larger teacher and the student: choose teacher=<network>"
+            )
+        configs["assistant"] = stage_config(request, "assistant", **taught_by)
+        taught_by = {"teacher__run": str(runs / "assistant"), "teacher__checkpoint": None}
     configs["baseline"] = stage_config(request, "baseline")
-    configs["distill"] = stage_config(request, "distill", teacher__run=teacher or str(runs / "teacher"))
+    configs["distill"] = stage_config(request, "distill", **taught_by)
     configs["finetune"] = stage_config(request, "finetune", student__run=str(runs / "distill"))
     return configs
 

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from kd_lightning.experiment.build import Experiment, build_experiment
 from kd_lightning.experiment.compose import difference
-from kd_lightning.experiment.finished import fingerprint
+from kd_lightning.experiment.finished import fingerprints
 from kd_lightning.files import whole, write
 from kd_lightning.metrics import efficiency
 from kd_lightning.metrics.scores import accuracy_interval
@@ -74,11 +74,9 @@ def run_stage(config: dict[str, Any]) -> dict[str, Any]:
     return read_metrics(folder)
 
 
-def sources(config: dict[str, Any]) -> dict[str, str | None]:
-    """Fingerprints of the weights that the stage builds on."""
-    return {
-        role: fingerprint(config[role]["run"]) for role in ("teacher", "student") if config[role] is not None
-    }
+def sources(config: dict[str, Any]) -> dict[str, Any]:
+    """Fingerprints of the weights that the stage builds on; those of all members of an ensemble."""
+    return {role: fingerprints(config[role]) for role in ("teacher", "student") if config[role] is not None}
 
 
 def check_same_config(config: dict[str, Any], folder: Path) -> None:
@@ -135,7 +133,9 @@ def read_checkpoint(path: Path, experiment: Experiment) -> dict[str, Any]:
             f"{path} is damaged or not ours: remove it to train this stage from the start"
         ) from error
     own = {name: tensor.shape for name, tensor in experiment.distiller.state_dict().items()}
-    if not loops or found != {name: shape for name, shape in own.items() if not name.startswith("teacher.")}:
+    if not loops or found != {
+        name: shape for name, shape in own.items() if not experiment.distiller.is_fixed(name)
+    }:
         raise ValueError(f"{path} is of another network: remove it to train this stage from the start")
     return checkpoint
 

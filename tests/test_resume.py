@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from kills import DROPOUT, Killed, Points, results
 
 from kd_lightning.distillers.keyword import KeywordDistiller
@@ -81,6 +82,32 @@ def test_the_number_of_steps_between_saves_changes_nothing(uncut, teacher_run, c
     config = config_of("distill", DROPOUT, f"teacher.run={teacher_run}", "save_every_steps=5")
     run_stage(config)
     assert results(Path(config["folder"])) == uncut
+
+
+AVERAGE = (
+    "+teacher.average={_target_: kd_lightning.teachers.moving_average.MovingAverage, momentum: 0.8, every: 2}"
+)
+
+
+def taught(folder):
+    """The weights of the moving average when the stage has ended."""
+    state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return {name: tensor for name, tensor in state.items() if name.startswith("teacher.")}
+
+
+def test_a_cut_run_goes_on_with_the_moving_average_that_it_had(config_of, monkeypatch):
+    whole = config_of("distill", DROPOUT, AVERAGE, "name=whole")
+    run_stage(whole)
+    expected = taught(Path(whole["folder"]))
+    assert expected
+    for point in (("on_train_batch_start", 4), ("after last.ckpt", 2), ("on_train_epoch_end", 1)):
+        config = config_of("distill", DROPOUT, AVERAGE, f"name={point[0].replace(' ', '_')}")
+        run_and_cut(config, monkeypatch, point)
+        run_stage(config)
+        assert results(Path(config["folder"])) == results(Path(whole["folder"]))
+        after = taught(Path(config["folder"]))
+        assert after.keys() == expected.keys()
+        assert all(torch.equal(expected[name], tensor) for name, tensor in after.items())
 
 
 @pytest.mark.slow

@@ -26,7 +26,10 @@ from kd_lightning.experiment.loggers import build_loggers
 from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.targets import build
 from kd_lightning.models.waveform_model import WaveformModel
+from kd_lightning.teachers.checkpoint import load_checkpoint
+from kd_lightning.teachers.ensemble import Ensemble
 from kd_lightning.teachers.finished_run import check_compatible, load_weights
+from kd_lightning.teachers.moving_average import MovingAverage
 
 
 class Experiment(NamedTuple):
@@ -62,9 +65,13 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
     prepare_process(config["trainer"])
     datamodule = build_corpus(config)
     student = build_student(config, datamodule)
-    teacher = build_teacher(config, datamodule)
+    teacher = build_teacher(config, datamodule, student)
     notes = []
     if teacher is not None and config["copy"]:
+        if not isinstance(teacher, WaveformModel) or isinstance(teacher, MovingAverage):
+            raise ValueError(
+                "copy: the student starts from one teacher's weights: name its teacher.run, or copy=none"
+            )
         copied = build(config["copy"])(student.network, teacher.network)
         notes.append(f"the student's start: {copied.summary}")
     transfer = config["transfer"] or {"terms": {}, "weights": {}}
@@ -135,38 +142,105 @@ def build_student(config: dict[str, Any], datamodule: Any) -> WaveformModel:
         torch.manual_seed(config["seed"])
         student = build_model(node, len(datamodule.classes))
     if node["run"] is not None:
+        if isinstance(node["run"], list):
+            raise ValueError("student.run: a student starts from one run, an ensemble is for teacher.run")
         run = Path(node["run"])
-        finished = finished_config(run)
-        check_compatible(
-            run, finished["classes"], datamodule.classes, student.frontend.sample_rate, datamodule.sample_rate
-        )
-        if finished["student"]["frontend"] != node["frontend"]:
-            raise ValueError(
-                f"student.run={run} was trained on other features than student.frontend: "
-                f"{'; '.join(difference(finished['student']['frontend'], node['frontend']))}"
-            )
+        check_same_task(run, node, "student", student, datamodule)
         load_weights(student, run)
     return student
 
 
-def build_teacher(config: dict[str, Any], datamodule: Any) -> WaveformModel | None:
-    """The finished run that teaches; ``None`` where nobody asks it."""
-    if config["teacher"] is None or not (learns_from_teacher(config) or config["copy"]):
+def build_teacher(
+    config: dict[str, Any], datamodule: Any, student: WaveformModel | None = None
+) -> WaveformModel | Ensemble | None:
+    """What teaches: one finished run or several, a checkpoint, or the student itself; ``None`` where nobody asks it.
+
+    Args:
+        config: of the stage.
+        datamodule: prepared and set up.
+        student: what a moving average follows.
+
+    Raises:
+        FileNotFoundError: a run that has not finished, a file that is not there.
+        ValueError: no teacher or two, or one that does not fit.
+    """
+    node = config["teacher"]
+    if node is None or not (learns_from_teacher(config) or config["copy"]):
         return None
-    run = config["teacher"]["run"]
-    if run is None:
+    average, run, checkpoint = (node.get(key) for key in ("average", "run", "checkpoint"))
+    if sum(map(bool, (average, run, checkpoint))) > 1:
+        raise ValueError(
+            "choose one of teacher=moving_average (or earlier_copy), teacher.run and teacher.checkpoint"
+        )
+    if average:
+        if student is None:
+            raise ValueError("the moving average of a student has said nothing before the student is trained")
+        average_of_student: MovingAverage = build(average, MovingAverage, student=student)
+        return average_of_student
+    if checkpoint:
+        return _teacher_of_checkpoint(node, datamodule)
+    if not run:
         raise ValueError(
             "this stage learns from a teacher: set teacher.run=<folder of a finished run>, or transfer=none"
         )
-    teacher, finished = finished_model(Path(run))
+    runs = [Path(each) for each in (run if isinstance(run, list) else [run])]
+    teachers = [_teacher_of_run(each, datamodule) for each in runs]
+    return teachers[0] if len(teachers) == 1 else Ensemble(teachers)
+
+
+def _teacher_of_run(run: Path, datamodule: Any) -> WaveformModel:
+    teacher, finished = finished_model(run)
     check_compatible(
-        Path(run),
-        finished["classes"],
-        datamodule.classes,
-        teacher.frontend.sample_rate,
-        datamodule.sample_rate,
+        run, finished["classes"], datamodule.classes, teacher.frontend.sample_rate, datamodule.sample_rate
     )
     return teacher
+
+
+def _teacher_of_checkpoint(node: dict[str, Any], datamodule: Any) -> WaveformModel:
+    """The network of ``teacher.network`` with the weights of a file, which does not say what its classes are.
+
+    A checkpoint that lies in a run's folder is compared with the config of that run.
+    """
+    path = Path(node["checkpoint"])
+    if "network" not in node:
+        raise ValueError("teacher.checkpoint needs a teacher with a network: choose teacher=<network>")
+    with torch.random.fork_rng(devices=[]):
+        teacher = build_model(node, len(datamodule.classes))
+    run = path.parents[1]
+    if (run / "config.json").is_file():
+        check_same_task(run, node, "teacher", teacher, datamodule)
+    elif teacher.frontend.sample_rate != datamodule.sample_rate:
+        raise ValueError(
+            f"teacher.frontend hears {teacher.frontend.sample_rate} Hz and the corpus has {datamodule.sample_rate} Hz"
+        )
+    load_checkpoint(teacher, path)
+    return teacher
+
+
+def check_same_task(
+    run: Path, node: dict[str, Any], role: str, model: WaveformModel, datamodule: Any
+) -> None:
+    """Refuse weights of a run whose classes or features are not those of the config.
+
+    Args:
+        run: where the weights come from.
+        node: ``config["student"]`` or ``config["teacher"]``.
+        role: ``student`` or ``teacher``.
+        model: what the config builds.
+        datamodule: prepared and set up.
+
+    Raises:
+        ValueError: names what differs.
+    """
+    finished = finished_config(run)
+    check_compatible(
+        run, finished["classes"], datamodule.classes, model.frontend.sample_rate, datamodule.sample_rate
+    )
+    if finished["student"]["frontend"] != node["frontend"]:
+        raise ValueError(
+            f"{run} was trained on other features than {role}.frontend: "
+            f"{'; '.join(difference(finished['student']['frontend'], node['frontend']))}"
+        )
 
 
 def learns_from_teacher(config: dict[str, Any]) -> bool:

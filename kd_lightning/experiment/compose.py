@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-STAGES = ("teacher", "baseline", "distill", "finetune")
+STAGES = ("teacher", "assistant", "baseline", "distill", "finetune")
 
 # What may change between two starts of the same run: where things lie, how it is watched, how fast it is fed.
 # Of the runs that it builds on, the weights are compared, not the place (`sources`).
 FREE_TO_CHANGE = (
     *("paths", "logger", "name", "folder", "overrides", "save_every_steps", "callbacks.progress"),
-    *("corpus.workers", "corpus.data", "student.run", "teacher.run"),
+    *("corpus.workers", "corpus.data", "student.run", "teacher.run", "teacher.checkpoint"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary"),
 )
 
@@ -57,7 +57,7 @@ def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
     """The resolved config of one stage as plain values.
 
     ``stages.<stage>`` is merged over the root; a stage without a teacher drops the transfer recipe; ``stage=teacher``
-    trains the teacher's network in the student's place.
+    and ``stage=assistant`` train the teacher's and the assistant's network in the student's place.
 
     Args:
         request: what the command line asked for.
@@ -65,7 +65,7 @@ def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
         values: dotted keys with ``__`` for the dot, set last, e.g. ``teacher__run="runs/a/teacher"``.
 
     Raises:
-        ValueError: no such stage.
+        ValueError: no such stage, or no network for it.
         OmegaConfBaseException: a key under ``stages.<stage>`` that the config does not have.
     """
     composed = request.config
@@ -80,17 +80,42 @@ def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
     resolved = OmegaConf.to_container(config, resolve=True)
     assert isinstance(resolved, dict)
     del resolved["stages"]
+    assistant = resolved.pop("assistant")
     if stage == "teacher":
         teacher = OmegaConf.to_container(composed.teacher, resolve=True)
-        assert isinstance(teacher, dict)
-        resolved["student"] = teacher | {"run": None}
+        resolved["student"] = _in_the_students_place(teacher, "teacher")
+    elif stage == "assistant":
+        resolved["student"] = _in_the_students_place(assistant, "assistant")
     if resolved["teacher"] is None:
         resolved["transfer"] = resolved["copy"] = None
-    for role in ("teacher", "student"):
-        if resolved[role] is not None and resolved[role]["run"] is not None:
-            resolved[role]["run"] = str(Path(resolved[role]["run"]).absolute())
+    else:
+        _make_absolute(resolved["teacher"])
+    _make_absolute(resolved["student"])
     resolved["overrides"] = list(request.overrides)
     return {str(key): value for key, value in resolved.items()}
+
+
+def _in_the_students_place(node: Any, role: str) -> dict[str, Any]:
+    """Another network to train, from weights of its own.
+
+    Raises:
+        ValueError: this choice of teacher or assistant has no network.
+    """
+    if "network" not in node:
+        raise ValueError(
+            f"stage={role} has no network to train: choose {role}=<network>, such as those in conf/{role}"
+        )
+    return {"network": node["network"], "frontend": node["frontend"], "run": None}
+
+
+def _make_absolute(node: dict[str, Any]) -> None:
+    """Paths that stay what they are wherever a later command is typed."""
+    for key in ("run", "checkpoint"):
+        value = node.get(key)
+        if isinstance(value, list):
+            node[key] = [str(Path(path).absolute()) for path in value]
+        elif value is not None:
+            node[key] = str(Path(value).absolute())
 
 
 def forbid_shadowed_words(request: Request, stages: tuple[str, ...]) -> None:

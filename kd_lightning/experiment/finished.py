@@ -97,10 +97,28 @@ def finished_model(run: Path) -> tuple[WaveformModel, dict[str, Any]]:
 
 def fingerprint(run: str | None) -> str | None:
     """A digest of a finished run's weights; ``None`` where there are none yet."""
-    path = Path(run) / WEIGHTS if run is not None else None
-    if path is None or not path.is_file():
+    return _digest(Path(run) / WEIGHTS) if run is not None else None
+
+
+def _digest(path: Path) -> str | None:
+    if not path.is_file():
         return None
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+def fingerprints(node: dict[str, Any]) -> str | list[str | None] | None:
+    """Digests of the weights that a student or teacher of a config starts from.
+
+    Args:
+        node: ``config["teacher"]`` or ``config["student"]``.
+
+    Returns:
+        one, a list for the members of an ensemble, or ``None`` for weights of its own.
+    """
+    if isinstance(node["run"], list):
+        return [fingerprint(run) for run in node["run"]]
+    checkpoint = node.get("checkpoint")
+    return fingerprint(node["run"]) if checkpoint is None else _digest(Path(checkpoint))
 
 
 class Evaluation(NamedTuple):

@@ -19,6 +19,7 @@ NETWORKS = (
     "kd_lightning.models.",
     "kd_lightning.frontend.",
     "kd_lightning.distillers.",
+    "kd_lightning.teachers.",
     "torch.nn.modules.",
     "torchaudio.models.",
     "torchaudio.transforms.",

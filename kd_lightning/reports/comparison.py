@@ -22,12 +22,16 @@ from kd_lightning.reports.runs import (
     whole,
 )
 
+# A pipeline may have a teacher assistant between the teacher and the student.
+ROWS = ("teacher", "assistant", *STAGES[1:])
 DIFFERENCES = (
     ("teacher", "baseline"),
+    ("assistant", "baseline"),
     ("finetune", "baseline"),
     ("distill", "baseline"),
     ("finetune", "distill"),
     ("finetune", "teacher"),
+    ("finetune", "assistant"),
 )
 
 
@@ -39,7 +43,7 @@ def read_stages(folder: Path) -> tuple[dict[str, Run], list[str]]:
     """
     runs: dict[str, Run] = {}
     notes: list[str] = []
-    for stage in STAGES:
+    for stage in ROWS:
         place = folder / stage
         if stage == "teacher" and not place.is_dir():
             place = _teacher_elsewhere(folder) or place
@@ -140,9 +144,10 @@ def cost(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _teacher_elsewhere(folder: Path) -> Path | None:
-    """The finished run that taught the student, when the pipeline did not train a teacher of its own."""
+    """The finished run that taught the student or its assistant, when the pipeline trained no teacher of its own."""
+    taught = "assistant" if (folder / "assistant").is_dir() else "distill"
     try:
-        run = text(read_mapping(folder / "distill" / "config.json"), "teacher", "run")
+        run = text(read_mapping(folder / taught / "config.json"), "teacher", "run")
     except UnreadableRun:
         return None
     return Path(run) if run else None

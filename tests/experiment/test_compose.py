@@ -1,5 +1,7 @@
 """The config of a stage is what Hydra composed, with that stage's part over it."""
 
+from pathlib import Path
+
 import pytest
 from omegaconf.errors import OmegaConfBaseException
 from quick import QUICK
@@ -33,6 +35,37 @@ def test_the_teachers_stage_trains_the_teachers_network_on_all_labels(config_of)
     assert config["corpus"]["labelled_fraction"] == 1.0
 
 
+def test_the_assistants_stage_trains_the_assistants_network_on_what_the_teacher_says(config_of):
+    config = config_of("assistant", "assistant=tc_resnet8", "teacher.run=runs/a/teacher")
+    student = config_of("baseline", "student=tc_resnet8")["student"]["network"] | {"width": 1.0}
+    assert config["student"]["network"] == student
+    assert config["student"]["run"] is None
+    assert config["teacher"]["run"].endswith("runs/a/teacher")
+    assert config["transfer"]["terms"]
+    assert config["trainer"] == config_of("distill")["trainer"]
+
+
+def test_a_stage_without_a_network_says_which_choice_has_one(request_of, config_of):
+    with pytest.raises(
+        ValueError, match=r"stage=assistant has no network to train: choose assistant=<network>"
+    ):
+        config_of("assistant")
+    request = request_of()
+    request.config.teacher = {"run": None, "checkpoint": None, "average": {"momentum": 0.9}}
+    with pytest.raises(ValueError, match=r"stage=teacher has no network to train: choose teacher=<network>"):
+        stage_config(request, "teacher")
+
+
+def test_the_choice_of_an_assistant_changes_no_other_stage(config_of):
+    for stage in ("teacher", "baseline", "distill", "finetune"):
+        assert difference(config_of(stage), config_of(stage, "assistant=tc_resnet8")) == []
+
+
+def test_the_paths_of_all_members_of_an_ensemble_are_absolute(config_of):
+    runs = config_of("distill", "teacher.run=[runs/a/teacher,/b/teacher]")["teacher"]["run"]
+    assert runs == [str(Path("runs/a/teacher").absolute()), "/b/teacher"]
+
+
 def test_a_stage_without_a_teacher_does_not_depend_on_the_recipe(config_of):
     plain, other = config_of("baseline"), config_of("baseline", "transfer=hints")
     assert difference(plain, other) == []
@@ -54,7 +87,9 @@ def test_seed_zero_is_a_seed(config_of):
 
 
 def test_an_unknown_stage_is_named(request_of):
-    with pytest.raises(ValueError, match=r"stage=tune: there are teacher, baseline, distill, finetune"):
+    with pytest.raises(
+        ValueError, match=r"stage=tune: there are teacher, assistant, baseline, distill, finetune"
+    ):
         stage_config(request_of(), "tune")
 
 
