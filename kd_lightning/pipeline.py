@@ -9,6 +9,7 @@ from kd_lightning.experiment.compose import (
     Request,
     forbid_shadowed_words,
     stage_config,
+    warn_of_ignored_words,
 )
 
 
@@ -20,6 +21,7 @@ def pipeline(request: Request) -> None:
         )
     configs = stage_configs(request)
     forbid_shadowed_words(request, tuple(configs))
+    warn_of_ignored_words(request, tuple(configs))
 
     from kd_lightning.stages import rank, run_stage
 

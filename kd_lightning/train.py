@@ -6,6 +6,7 @@ from kd_lightning.experiment.compose import (
     forbid_shadowed_words,
     forbid_sweep_of_ranks,
     stage_config,
+    warn_of_ignored_words,
 )
 
 
@@ -15,6 +16,7 @@ def train(request: Request) -> None:
     config = stage_config(request, stage)
     forbid_sweep_of_ranks(request, config)
     forbid_shadowed_words(request, (stage,))
+    warn_of_ignored_words(request, (stage,))
 
     from kd_lightning.stages import run_stage
 

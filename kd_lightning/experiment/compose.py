@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,16 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 STAGES = ("teacher", "assistant", "baseline", "distill", "finetune")
+
+# What a stage does not look at.
+WITHOUT_TEACHER = ("teacher", "transfer", "copy", "assistant")
+IGNORED = {
+    "teacher": ("student", "transfer", "copy", "assistant", "teacher.run", "teacher.checkpoint"),
+    "assistant": ("student",),
+    "baseline": WITHOUT_TEACHER,
+    "distill": ("assistant",),
+    "finetune": WITHOUT_TEACHER,
+}
 
 # What may change between two starts of the same run: where things lie, how it is watched, how fast it is fed.
 # Of the runs that it builds on, the weights are compared, not the place (`sources`).
@@ -116,6 +127,17 @@ def _make_absolute(node: dict[str, Any]) -> None:
             node[key] = [str(Path(path).absolute()) for path in value]
         elif value is not None:
             node[key] = str(Path(value).absolute())
+
+
+def warn_of_ignored_words(request: Request, stages: tuple[str, ...]) -> None:
+    """Say which words no stage to run looks at; words for several commands may hold such, so this is no error."""
+    for word in request.overrides:
+        key, _, value = word.lstrip("+").partition("=")
+        unread = [part for stage in stages for part in IGNORED[stage] if f"{key}.".startswith(f"{part}.")]
+        if len(unread) == len(stages) and value not in ("none", "null"):
+            logging.getLogger("kd_lightning").warning(
+                "%s has no effect: stage=%s does not look at %s", word, ",".join(stages), unread[0]
+            )
 
 
 def forbid_shadowed_words(request: Request, stages: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 """The config of a stage is what Hydra composed, with that stage's part over it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from kd_lightning.experiment.compose import (
     forbid_shadowed_words,
     forbid_sweep_of_ranks,
     stage_config,
+    warn_of_ignored_words,
     with_keys,
 )
 
@@ -110,6 +112,46 @@ def test_a_choice_from_a_group_is_no_word_that_a_stage_shadows(request_of):
 
 def test_a_word_that_reaches_one_of_the_stages_is_fine(request_of):
     forbid_shadowed_words(request_of("corpus.labelled_fraction=0.3"), ("teacher", "baseline"))
+
+
+@pytest.mark.parametrize(
+    ("word", "stage", "part"),
+    [
+        ("student=bc_resnet1", "teacher", "student"),
+        ("student.frontend.bins=32", "teacher", "student"),
+        ("transfer=hints", "teacher", "transfer"),
+        ("transfer=hints", "baseline", "transfer"),
+        ("transfer.weights.labels=1.0", "finetune", "transfer"),
+        ("teacher.run=somewhere", "baseline", "teacher"),
+        ("teacher.run=somewhere", "teacher", r"teacher\.run"),
+        ("student=bc_resnet1", "assistant", "student"),
+        ("assistant=tc_resnet8", "distill", "assistant"),
+        ("copy=same_names", "baseline", "copy"),
+    ],
+)
+def test_a_word_that_the_stage_does_not_look_at_is_named(word, stage, part, request_of, caplog):
+    overrides = (word, "seed=1")
+    warn_of_ignored_words(request_of()._replace(overrides=overrides), (stage,))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    message = rf"{re.escape(word)} has no effect: stage={stage} does not look at {part}"
+    assert re.fullmatch(message, record.getMessage())
+
+
+@pytest.mark.parametrize(
+    ("words", "stages"),
+    [
+        (["transfer=hints", "student=bc_resnet1"], ("distill",)),
+        (["teacher=bc_resnet8", "teacher.network.tau=8"], ("teacher",)),
+        (["transfer=none"], ("baseline",)),
+        (["student.run=somewhere"], ("finetune",)),
+        (["transfer=hints", "student=bc_resnet1", "teacher=bc_resnet8"], ("teacher", "baseline", "distill")),
+        (["assistant=tc_resnet8"], ("teacher", "assistant", "baseline", "distill", "finetune")),
+    ],
+)
+def test_a_word_that_some_stage_looks_at_is_no_matter(words, stages, request_of, caplog):
+    warn_of_ignored_words(request_of()._replace(overrides=tuple(words)), stages)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
