@@ -1,21 +1,46 @@
-"""Score a finished run on a corpus: ``python -m kd_lightning.evaluate run=runs/a/finetune corpus.root=/other/data``."""
+"""Score a finished run: ``python -m kd_lightning.evaluate run=runs/a/finetune corpus.root=/other/data``."""
 
-from typing import Any
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from kd_lightning.experiment.command import existing_folder, run_command
+
+if TYPE_CHECKING:
+    from kd_lightning.corpora.long_audio import LongAudio
+    from kd_lightning.experiment.finished import Evaluation
+    from kd_lightning.metrics.streaming import Detector, Sweep
 
 USAGE = """usage: python -m kd_lightning.evaluate run=<folder> [key=value ...]
 
 Scores a finished run on the test set of its corpus, or of another one of the same layout:
   run=runs/my_run/finetune            the finished run
   corpus.root=/other/data             any key of the run's config.json
-Prints the metrics and writes them, with the predictions, to <run>/evaluation/."""
+Prints the metrics and writes them, with the predictions, to <run>/evaluation/.
+
+  streaming=true                      how the spotter behaves in use: false alarms per hour, delay, DET curve
+  minutes=60                          of audio, made of the test split and its background noise
+  keywords='["yes","no"]'             classes to listen for; all words by default
+  snr=[20,10,5]                       signal-to-noise ratios in dB, a scene each in turn
+  seed=0                              of the audio: runs are compared on the same
+  hop=0.1 smoothing=0.3 refractory=1.0 tolerance=1.0   of the detector, in seconds
+Prints these and writes <run>/streaming.json and <run>/det.png; the report shows them."""
 
 
 def evaluate(words: dict[str, Any]) -> None:
     """Score ``run=`` on its corpus with further words merged over the run's config."""
     run = existing_folder(words, "run")
+    if words.pop("streaming", False):
+        stream(run, words)
+    else:
+        score(run, words)
 
+
+def score(run: Path, words: dict[str, Any]) -> None:
+    """Score the clips of the test set."""
     import json
 
     from kd_lightning.experiment.finished import build_evaluation, build_scorer
@@ -38,6 +63,128 @@ def evaluate(words: dict[str, Any]) -> None:
     for key, value in metrics.items():
         print(f"{key:>12}  {value:.4f}" + (f"  [{low:.4f}, {high:.4f}]" if key == "accuracy" else ""))
     print(f"{len(lines)} test cuts; written to {folder}")
+
+
+def stream(run: Path, words: dict[str, Any]) -> None:
+    """Listen to long audio for keywords.
+
+    Raises:
+        ValueError: a word is not what it should be, or the corpus has no clip of a keyword.
+    """
+    minutes, seed = number(words, "minutes", 60), number(words, "seed", 0)
+    levels, asked = words.pop("snr", [20, 10, 5]), words.pop("keywords", None)
+    snr = [number({"snr": level}, "snr", 0) for level in (levels if isinstance(levels, list) else [levels])]
+
+    from kd_lightning.corpora.long_audio import LongAudio
+    from kd_lightning.experiment.finished import build_evaluation
+    from kd_lightning.files import write
+    from kd_lightning.metrics.streaming import Detector
+    from kd_lightning.reports.html import plot
+    from kd_lightning.reports.streaming import (
+        WHITE_NOISE,
+        det_curves,
+        streaming_results,
+        streaming_row,
+        streaming_table,
+    )
+    from kd_lightning.reports.strict_json import to_json
+    from kd_lightning.reports.terminal import default_console, print_lines, rich_table
+
+    detector = Detector(**{key: number(words, key, usual) for key, usual in Detector()._asdict().items()})
+    detector.check()
+    evaluation = build_evaluation(run, words)
+    keywords = chosen_keywords(asked, evaluation.classes)
+    prepared = evaluation.datamodule.test_dataloader().dataset.prepared
+    audio = LongAudio(prepared, keywords, minutes, snr, int(seed))
+    swept, said = listen(evaluation, audio, keywords, detector)
+    made = {
+        "corpus": prepared.folder.name,
+        "minutes": audio.minutes,
+        "words": said,
+        "background": "background noise" if audio.noise else WHITE_NOISE,
+        "snr": snr,
+        "seed": int(seed),
+    }
+    results = streaming_results(swept, keywords, made, detector._asdict())
+    row = streaming_row(str(evaluation.config["stage"]), results)
+    drawn = plot("det", "Miss rate over false alarms per hour.", lambda theme: det_curves([row], theme))
+    write(run / "det.png", drawn.light)
+    write(run / "streaming.json", to_json(results))
+    console = default_console()
+    console.print(rich_table(streaming_table([row])))
+    print_lines([f"Note: {note}" for note in results["notes"]], console)
+    print(f"{audio.minutes:g} min with {said} words; written to {run / 'streaming.json'} and det.png")
+
+
+def listen(
+    evaluation: Evaluation, audio: LongAudio, keywords: Sequence[str], detector: Detector
+) -> tuple[Sweep, int]:
+    """Slide the network over the audio and sweep its thresholds; also says how many words there were."""
+    import numpy as np
+    import torch
+    from tqdm import tqdm
+
+    from kd_lightning.metrics.sliding import sliding_posteriors
+    from kd_lightning.metrics.streaming import Events, smooth, sweep
+
+    rate, window = evaluation.datamodule.sample_rate, evaluation.datamodule.clip_samples
+    spoken = []
+
+    def pieces() -> Iterator[Any]:
+        for scene in tqdm(audio, total=audio.scenes, desc="listening", unit="scene", disable=None):
+            spoken.extend(scene.spoken)
+            yield scene.waveform
+
+    model = evaluation.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    posteriors = sliding_posteriors(model, pieces(), window, round(detector.hop * rate))
+    columns = [evaluation.classes.index(keyword) for keyword in keywords]
+    scores = smooth(posteriors[:, columns], max(1, round(detector.smoothing / detector.hop)))
+    times = np.arange(len(scores)) * detector.hop + window / rate
+    targets = [word for word in spoken if word.word in keywords]
+    events = Events(
+        np.array([keywords.index(word.word) for word in targets]),
+        np.array([word.onset for word in targets]),
+        np.array([word.offset for word in targets]),
+    )
+    return sweep(scores, times, events, detector), len(spoken)
+
+
+def chosen_keywords(asked: Any, classes: Sequence[str]) -> list[str]:
+    """The classes to listen for: those that were asked for, or every word.
+
+    Raises:
+        ValueError: a keyword is no class, or not a word.
+    """
+    words = [name for name in classes if not name.startswith("_")]
+    if asked is None:
+        return words
+    keywords = asked if isinstance(asked, list) else [asked]
+    for keyword in keywords:
+        if not isinstance(keyword, str):
+            quoted = 'keywords=\'["yes","no"]\''
+            raise ValueError(
+                f"keywords holds {keyword}: quote words that YAML takes for something else: {quoted}"
+            )
+        if keyword not in words:
+            close = ", ".join(difflib.get_close_matches(keyword, words)) or ", ".join(words)
+            raise ValueError(
+                f"keywords: {keyword!r} is no word that this network knows; did you mean {close}?"
+            )
+    if not keywords or len(set(keywords)) < len(keywords):
+        raise ValueError(f"keywords names none, or one twice: {keywords}")
+    return keywords
+
+
+def number(words: dict[str, Any], key: str, usual: float) -> float:
+    """Take a number out of the words.
+
+    Raises:
+        ValueError: it is none.
+    """
+    value = words.pop(key, usual)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{key}={value} is not a number")
+    return value
 
 
 main = run_command(evaluate, USAGE)

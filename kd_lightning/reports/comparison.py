@@ -21,6 +21,7 @@ from kd_lightning.reports.runs import (
     texts,
     whole,
 )
+from kd_lightning.reports.streaming import streaming_notes, streaming_row
 
 # A pipeline may have a teacher assistant between the teacher and the student.
 ROWS = ("teacher", "assistant", *STAGES[1:])
@@ -92,8 +93,10 @@ def compare_runs(name: str, runs: dict[str, Run], notes: Sequence[str] = ()) -> 
         "noise": [],
         "confusions": [],
         "exports": [_export(run.stage, export) for run in runs.values() for export in run.exports],
+        "streaming": [streaming_row(run.stage, run.streaming) for run in runs.values() if run.streaming],
         "notes": notes,
     }
+    notes.extend(streaming_notes(runs))
     try:
         aligned = align({stage: run.predictions for stage, run in runs.items()})
     except ValueError as error:

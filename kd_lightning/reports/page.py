@@ -10,6 +10,7 @@ from kd_lightning.reports.formats import plain
 from kd_lightning.reports.html import Page, Plot, Section, html, plot
 from kd_lightning.reports.markdown import bullets, escape, markdown
 from kd_lightning.reports.runs import Run
+from kd_lightning.reports.streaming import det_curves, listened_to, streaming_table
 from kd_lightning.reports.strict_json import to_json
 from kd_lightning.reports.tables import Table
 
@@ -52,6 +53,8 @@ def page(comparison: dict[str, Any], runs: dict[str, Run]) -> Page:
     ]
     if comparison["exports"]:
         sections.append(Section("Exports", [], [tables.exports(comparison)], []))
+    if comparison["streaming"]:
+        sections.append(_in_use(comparison["streaming"]))
     if comparison["differences"]:
         sections.append(Section("Differences in accuracy", [], [tables.differences(comparison)], []))
     sections.extend(_changes(comparison))
@@ -107,6 +110,16 @@ def _changes(comparison: dict[str, Any]) -> list[Section]:
         for title, found in (("What changed, by noise level", by_noise), ("What changed, by word", by_word))
         if found
     ]
+
+
+def _in_use(rows: list[dict[str, Any]]) -> Section:
+    """How each stage's network behaves on long audio."""
+    drawn = plot(
+        "det",
+        "Miss rate over false alarms per hour and keyword, a curve a stage; lower left is better.",
+        lambda theme: det_curves(rows, theme),
+    )
+    return Section("In use", [listened_to(rows[0])], [streaming_table(rows)], [drawn])
 
 
 def _size_plot(comparison: dict[str, Any]) -> Plot:

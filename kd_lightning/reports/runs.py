@@ -6,7 +6,7 @@ Nothing is taken on trust: a number is finite or absent, text is text, and what 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +55,7 @@ class Run:
     curves: dict[str, Curve]
     exports: list[dict[str, Any]]
     notes: list[str]
+    streaming: dict[str, Any] = field(default_factory=dict)  # streaming.json, where there is one
 
 
 def number(holder: object, *keys: str) -> float | None:
@@ -199,13 +200,19 @@ def read_run(folder: Path, stage: str) -> Run:
             exports.append(read_mapping(path))
         except UnreadableRun as error:
             notes.append(str(error))
+    streaming: dict[str, Any] = {}
+    if (folder / "streaming.json").exists():
+        try:
+            streaming = read_mapping(folder / "streaming.json")
+        except UnreadableRun as error:
+            notes.append(str(error))
     accuracy, counted = number(results, "metrics", "accuracy"), float(predictions.correct.mean())
     if accuracy is not None and abs(accuracy - counted) > 1e-3:
         notes.append(
             f"{_short(folder)}: metrics.json says accuracy {accuracy:.4f}, predictions.jsonl {counted:.4f}: "
             "the files are not of one evaluation"
         )
-    return Run(folder, stage, config, results, predictions, curves, exports, notes)
+    return Run(folder, stage, config, results, predictions, curves, exports, notes, streaming)
 
 
 def read_curves(path: Path) -> tuple[dict[str, Curve], int]:

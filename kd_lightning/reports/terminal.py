@@ -11,6 +11,7 @@ from rich.text import Text
 
 from kd_lightning.reports import sweep_tables, tables
 from kd_lightning.reports.formats import plain
+from kd_lightning.reports.streaming import streaming_table
 from kd_lightning.reports.tables import Table
 
 
@@ -49,6 +50,8 @@ def print_comparison(comparison: dict[str, Any], console: Console | None = None)
     console.print(rich_table(tables.cost(comparison)))
     if comparison["exports"]:
         console.print(rich_table(tables.exports(comparison)))
+    if comparison["streaming"]:
+        console.print(rich_table(streaming_table(comparison["streaming"])))
     console.print(Text(tables.headline(comparison), style="bold"))
     print_lines(tables.sentences(comparison), console)
     if comparison["noise"]:
