@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
 
 from kd_lightning.labels.encoding import decode
 from kd_lightning.labels.fingerprint import Fingerprint, other
@@ -33,7 +33,8 @@ class StoredLabels:
         self._block: int = index["block"]
         self._facts: dict[str, dict[str, Any]] = index["shards"]
         self._taps = tuple(taps)
-        self._mapped: dict[str, dict[str, Tensor]] = {}
+        # numpy picks a few rows three times faster than torch.
+        self._mapped: dict[str, dict[str, npt.NDArray[Any]]] = {}
 
     def read(self, clips: Sequence[int], views: Sequence[int]) -> Stored:
         """What the teacher said of each clip in its view.
@@ -45,20 +46,21 @@ class StoredLabels:
         Raises:
             ValueError: a shard is damaged; names the file.
         """
-        places = np.stack([np.asarray(views), np.asarray(clips) // self._block], axis=1)
-        within = torch.from_numpy(np.asarray(clips) % self._block)
-        rows: dict[str, Tensor] = {}
-        shards, which = np.unique(places, axis=0, return_inverse=True)
-        for number, (view, block) in enumerate(shards.tolist()):
-            chosen = torch.from_numpy(np.flatnonzero(which.ravel() == number))
-            for name, tensor in self._shard(Unit(view, block * self._block, 0).shard).items():
+        blocks, within = np.divmod(np.asarray(clips), self._block)
+        shards: dict[tuple[int, int], list[int]] = {}
+        for place, view_and_block in enumerate(zip(views, blocks.tolist(), strict=True)):
+            shards.setdefault(view_and_block, []).append(place)
+        rows: dict[str, npt.NDArray[Any]] = {}
+        for (view, block), places in shards.items():
+            for name, stored in self._shard(Unit(view, block * self._block, 0).shard).items():
                 if name not in rows:
-                    rows[name] = tensor.new_empty((len(clips), *tensor.shape[1:]))
-                rows[name][chosen] = tensor[within[chosen]]
-        taps = {path: rows[TAP + path].float() for path in self._taps}
-        return Stored(decode(rows, self._classes), taps)
+                    rows[name] = np.empty((len(clips), *stored.shape[1:]), stored.dtype)
+                rows[name][places] = stored[within[places]]
+        tensors = {name: torch.from_numpy(array) for name, array in rows.items()}
+        taps = {path: tensors[TAP + path].float() for path in self._taps}
+        return Stored(decode(tensors, self._classes), taps)
 
-    def _shard(self, name: str) -> dict[str, Tensor]:
+    def _shard(self, name: str) -> dict[str, npt.NDArray[Any]]:
         if name not in self._mapped:
             path = self.folder / name
             try:
@@ -70,7 +72,9 @@ class StoredLabels:
                 raise ValueError(f"{path} is damaged ({error}): {_AGAIN}, which writes it anew") from error
             wanted = {TAP + path for path in self._taps}
             self._mapped[name] = {
-                key: tensor for key, tensor in tensors.items() if not key.startswith(TAP) or key in wanted
+                key: tensor.numpy()
+                for key, tensor in tensors.items()
+                if not key.startswith(TAP) or key in wanted
             }
         return self._mapped[name]
 
