@@ -12,14 +12,15 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from kd_lightning.experiment.compose import Request, conf_folder
 
-WRONG_INPUT = (ValueError, OSError, ImportError, FloatingPointError, OmegaConfBaseException, YAMLError)
+WRONG_INPUT = (ValueError, OSError, ImportError, FloatingPointError, OmegaConfBaseException, HydraException)
 INTERRUPTED = 130
 
 
@@ -76,7 +77,7 @@ def experiment_command(run: Callable[[Request], Any]) -> Callable[[], None]:
 
 
 def run_command(run: Callable[[dict[str, Any]], Any], usage: str) -> Callable[[], None]:
-    """Turns ``run(words)`` into a command line of plain ``key=value`` words, parsed as YAML."""
+    """Turns ``run(words)`` into a command line of plain ``key=value`` words, in Hydra's grammar."""
 
     def main() -> None:
         words = sys.argv[1:]
@@ -84,9 +85,7 @@ def run_command(run: Callable[[dict[str, Any]], Any], usage: str) -> Callable[[]
             print(usage)
             return
         try:
-            parsed = OmegaConf.to_container(OmegaConf.from_dotlist(words))
-            assert isinstance(parsed, dict)
-            run({str(key): value for key, value in parsed.items()})
+            run(nested(words))
         except Exception as error:
             if is_wrong_input(error):
                 fail(error)
@@ -95,6 +94,20 @@ def run_command(run: Callable[[dict[str, Any]], Any], usage: str) -> Callable[[]
             stop()
 
     return main
+
+
+def nested(words: list[str]) -> dict[str, Any]:
+    """``["corpus.words=[yes,no]"]`` as ``{"corpus": {"words": ["yes", "no"]}}``; YAML would read booleans.
+
+    Raises:
+        HydraException: a word that is not ``key=value``, or a value outside of Hydra's grammar.
+    """
+    config = OmegaConf.create()
+    for override in OverridesParser.create().parse_overrides(words):
+        OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
+    plain = OmegaConf.to_container(config)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
 
 
 def existing_folder(words: dict[str, Any], key: str) -> Path:
