@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from kd_lightning.experiment.stored_labels import build_labelling
+from kd_lightning.experiment.labelling import build_labelling
 from kd_lightning.stages import alone_in, written_log
 
 log = logging.getLogger("kd_lightning")

@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from kd_lightning.experiment.build import build_corpus, build_experiment
 from kd_lightning.experiment.compose import Request, conf_folder, stage_config
 from kd_lightning.experiment.finished import finished_model
-from kd_lightning.experiment.stored_labels import build_labelling, fingerprint_of, open_stored
+from kd_lightning.experiment.labelling import build_labelling
+from kd_lightning.experiment.stored_labels import fingerprint_of, open_stored
 from kd_lightning.labelling import run_label
 from kd_lightning.labels.format import INDEX
 from kd_lightning.models.waveform_model import KeywordOutput
