@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import netrc
 import os
 import secrets
@@ -13,33 +14,61 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from kd_lightning.experiment.targets import build
 from kd_lightning.files import write
 
+log = logging.getLogger("kd_lightning")
+
+# Seconds to wait for wandb's server; its own default is 90.
+PATIENCE = 20
+
 
 def build_loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
-    """The loggers of the config. wandb writes to disk where there is no key; a run folder is one wandb run.
+    """The loggers of the config. wandb writes to disk where it has no key or no server; a run folder is one wandb run.
 
     Args:
         config: of the stage.
         folder: the run's folder.
     """
-    loggers: list[Logger] = []
-    for node in (config["logger"] or {}).values():
-        extra = _wandb(folder) if str(node["_target_"]).endswith("WandbLogger") else {}
-        logger = build(node, Logger, save_dir=str(folder), **extra)
-        if isinstance(logger, WandbLogger):
-            logger.log_hyperparams(config)
-        loggers.append(logger)
-    return loggers
+    return [
+        _build_wandb(node, config, folder)
+        if str(node["_target_"]).endswith("WandbLogger")
+        else build(node, Logger, save_dir=str(folder))
+        for node in (config["logger"] or {}).values()
+    ]
 
 
-def _wandb(folder: Path) -> dict[str, Any]:
+def _build_wandb(node: dict[str, Any], config: dict[str, Any], folder: Path) -> Logger:
+    import wandb
+
     # Lightning's offline logger leaves "dryrun" behind, for the next stage to find.
     mode = os.environ.get("WANDB_MODE")
     offline = mode in ("offline", "dryrun") or (mode != "disabled" and not _has_wandb_key())
+    logger = build(node, WandbLogger, save_dir=str(folder), **_wandb(folder, mode, offline))
+    try:
+        logger.log_hyperparams(config)  # the first call that needs the server
+    except wandb.Error as error:
+        log.warning(
+            "wandb cannot be reached or refuses the key, so the run is kept offline (%s)", _first_line(error)
+        )
+        wandb.teardown()  # its process would hold the run's id
+        logger = build(node, WandbLogger, save_dir=str(folder), **_wandb(folder, "offline", True))
+        logger.log_hyperparams(config)
+    return logger
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _wandb(folder: Path, mode: str | None, offline: bool) -> dict[str, Any]:
     if offline:
         # The stage prints the one line that matters: how to send the run.
         os.environ.setdefault("WANDB_SILENT", "true")
-    # Lightning says so by an environment variable alone, which a session that wandb has begun does not read again.
-    return {"offline": offline, "mode": "offline" if offline else mode, "id": _run_id(folder)}
+    return {
+        "offline": offline,
+        # Lightning says so by an environment variable alone, which a session that wandb has begun does not read again.
+        "mode": "offline" if offline else mode,
+        "id": _run_id(folder),
+        "settings": {"init_timeout": PATIENCE},
+    }
 
 
 def _has_wandb_key() -> bool:
