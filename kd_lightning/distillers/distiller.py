@@ -105,10 +105,12 @@ class Distiller(pl.LightningModule):
         Sums are divided by the counts of valid items over all ranks. DDP averages gradients over ranks, so each rank's
         part is scaled by their number: the gradient is that of one process with the whole batch.
         """
-        counts = torch.stack([summed.count for summed in sums.values()])
+        counts = [summed.count for summed in sums.values()]
         ranks = self._trainer.world_size if self._trainer is not None else 1
         if ranks > 1:
-            torch.distributed.all_reduce(counts)
+            over_ranks = torch.stack(counts)
+            torch.distributed.all_reduce(over_ranks)
+            counts = list(over_ranks)
         progress = self.progress
         means = {
             key: summed.sum * (ranks / count.clamp(min=1.0))
@@ -130,7 +132,7 @@ class Distiller(pl.LightningModule):
         The line is written before the checkpoint of the same step, so a resumed run neither loses nor repeats it.
         """
         for key, value in values.items():
-            self._logged[key] = self._logged.get(key, torch.zeros((), device=value.device)) + value
+            self._logged[key] = self._logged[key] + value if key in self._logged else value
         step = self.trainer.global_step + 1
         if step % self.log_every:
             return
