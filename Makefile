@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install train train-teacher train-baseline distill finetune evaluate export report sweep bench bench-quality lint format test test-all clean
+.PHONY: help install train train-teacher train-baseline distill label finetune evaluate export report sweep bench bench-quality lint format test test-all clean
 
 PYTHON     ?= python3
 EXPERIMENT ?= speech_commands
@@ -33,6 +33,9 @@ train-baseline: install  ## the student without a teacher, for as many steps as 
 
 distill: install  ## the student on what the teacher says
 	$(TRAIN) stage=distill teacher.run=runs/$(NAME)/teacher $(ARGS)
+
+label: install  ## store what the teacher of NAME says of every clip in eight views
+	$(BIN)/python -m kd_lightning.label experiment=$(EXPERIMENT) name=$(NAME) teacher.run=runs/$(NAME)/teacher $(ARGS)
 
 finetune: install  ## the distilled student on the labels
 	$(TRAIN) stage=finetune student.run=runs/$(NAME)/distill $(ARGS)

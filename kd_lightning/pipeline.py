@@ -23,12 +23,15 @@ def pipeline(request: Request) -> None:
     forbid_shadowed_words(request, tuple(configs))
     warn_of_ignored_words(request, tuple(configs))
 
+    from kd_lightning.labelling import run_label
     from kd_lightning.stages import rank, run_stage
 
     validation: dict[str, float] = {}
     for stage, config in configs.items():
         if stage == "distill":
             warn_of_weak_teacher(validation)
+            if config["teacher"]["stored"] is True:
+                run_label(config, Path(config["folder"]).parent / "label")
         validation[stage] = next(iter(run_stage(config)["validation"].values()))
     if rank() == 0:
         from kd_lightning.reports.page import write_report
@@ -67,7 +70,7 @@ def stage_configs(request: Request) -> dict[str, dict[str, Any]]:
             raise ValueError(
                 "an assistant stands between a larger teacher and the student: choose teacher=<network>"
             )
-        configs["assistant"] = stage_config(request, "assistant", **taught_by)
+        configs["assistant"] = stage_config(request, "assistant", **taught_by, teacher__stored=False)
         taught_by = {"teacher__run": str(runs / "assistant"), "teacher__checkpoint": None}
     configs["baseline"] = stage_config(request, "baseline")
     configs["distill"] = stage_config(request, "distill", **taught_by)

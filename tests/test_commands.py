@@ -29,7 +29,7 @@ def command(module: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[
     )
 
 
-@pytest.mark.parametrize("module", ["train", "pipeline", "evaluate", "export", "report"])
+@pytest.mark.parametrize("module", ["train", "pipeline", "label", "evaluate", "export", "report"])
 def test_help_needs_no_torch(module, tmp_path):
     code = "\n".join(
         (

@@ -23,9 +23,11 @@ from kd_lightning.experiment.stored_labels import fingerprint_of, open_stored
 from kd_lightning.labelling import run_label
 from kd_lightning.labels.format import INDEX
 from kd_lightning.models.waveform_model import KeywordOutput
+from kd_lightning.pipeline import pipeline, stage_configs
+from kd_lightning.stages import run_stage
 
 VIEWS = 3
-WORDS = ("++labels={views: 3, top_k: null, dtype: float16}", "++teacher.stored=true", f"corpus.views={VIEWS}")
+WORDS = (f"labels.views={VIEWS}", "teacher.stored=true")
 SHARD = "block_0000.safetensors"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -83,19 +85,20 @@ def change_weights(run: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "tolerance"),
     [
-        (("++labels.dtype=float32",), 1e-5),
-        (("++labels.dtype=float16",), 2e-3),
-        (("++labels.dtype=float32", "++labels.top_k=3"), 1e-5),  # of four classes: nothing is lost
-        (("++labels.dtype=float32", "transfer=standardised"), 1e-5),
-        (("++labels.dtype=float16", "transfer=hints", "transfer.terms.hint.teacher=blocks.1"), 2e-3),
-        (("++labels.dtype=float32", "++corpus.augment.mixup=0.5"), 1e-5),
+        (("labels.dtype=float32",), 1e-5),
+        (("labels.dtype=float16",), 2e-3),
+        (("labels.dtype=float32", "labels.top_k=3"), 1e-5),  # of four classes: nothing is lost
+        (("labels.dtype=float32", "transfer=standardised"), 1e-5),
+        (("labels.dtype=float16", "transfer=hints", "transfer.terms.hint.teacher=blocks.1"), 2e-3),
+        (("labels.dtype=float32", "++corpus.augment.mixup=0.5"), 1e-5),
     ],
     ids=["float32", "float16", "top-k", "standardised", "hints", "mixup"],
 )
 def test_stored_and_live_teacher_give_the_same_loss(label_config, words, tolerance):
     config = label_config(*words)
     run_label(config, label_folder(config))
-    live = build_experiment(label_config(*words, "++teacher.stored=false"), Path(config["folder"]))
+    alone = label_config(*words, "teacher.stored=false", f"corpus.views={VIEWS}")
+    live = build_experiment(alone, Path(config["folder"]))
     distiller, datamodule = live.distiller.eval(), live.datamodule
     datamodule.use_labels(open_stored(config, datamodule))
     losses = []
@@ -113,7 +116,7 @@ def test_stored_and_live_teacher_give_the_same_loss(label_config, words, toleran
 
 def test_an_ensemble_is_stored_as_one_voice(label_config, teacher_run, other_teacher):
     change_weights(other_teacher)
-    config = label_config("++labels.dtype=float32", f"teacher.run=[{teacher_run},{other_teacher}]")
+    config = label_config("labels.dtype=float32", f"teacher.run=[{teacher_run},{other_teacher}]")
     run_label(config, label_folder(config))
     datamodule = build_corpus(config)
     datamodule.use_labels(open_stored(config, datamodule))
@@ -123,7 +126,7 @@ def test_an_ensemble_is_stored_as_one_voice(label_config, teacher_run, other_tea
         for run in (teacher_run, other_teacher)
     ]
     torch.testing.assert_close(batch.stored.logits.softmax(1), torch.stack(each).mean(0))
-    alone = label_config("++labels.dtype=float32")
+    alone = label_config("labels.dtype=float32")
     with pytest.raises(
         ValueError, match=r'another teacher \(teacher: \["\w+", "\w+"\] stored, "\w+" in this run'
     ):
@@ -203,10 +206,10 @@ def test_one_folder_is_labelled_by_one_process(label_config):
             r"another augmentation \(augment\.clean: 0\.25 stored, 0\.5 in this run\)",
         ),
         ("corpus.augment=null", r"another augmentation"),
-        ("corpus.views=4", r"another number of views \(views: 3 stored, 4 in this run\)"),
+        ("labels.views=4", r"another number of views \(views: 3 stored, 4 in this run\)"),
         ("corpus.limit=40", r"another corpus \(corpus: "),
         ("corpus.words=[yes,no,stop]", r"another corpus|another set of classes"),
-        ("++labels.top_k=2", r"another top-k \(top_k: null stored, 2 in this run\)"),
+        ("labels.top_k=2", r"another top-k \(top_k: null stored, 2 in this run\)"),
         (
             "transfer=hints transfer.terms.hint.teacher=blocks.1",
             r'another choice of activations \(taps: \[\] stored, \["blocks\.1"\] in this run\)',
@@ -214,7 +217,7 @@ def test_one_folder_is_labelled_by_one_process(label_config):
     ],
 )
 def test_a_run_of_other_views_is_told_what_differs(store, label_config, word, said):
-    config = label_config(*word.split(), f"++teacher.stored={store}")
+    config = label_config(*word.split(), f"teacher.stored={store}")
     with pytest.raises(ValueError, match=f"holds labels of {said}"):
         open_stored(config, build_corpus(config))
     if "words" not in word:  # whose teacher knows more classes
@@ -224,7 +227,7 @@ def test_a_run_of_other_views_is_told_what_differs(store, label_config, word, sa
 
 def test_labels_of_another_teacher_are_refused(store, label_config, other_teacher):
     change_weights(other_teacher)
-    config = label_config(f"teacher.run={other_teacher}", f"++teacher.stored={store}")
+    config = label_config(f"teacher.run={other_teacher}", f"teacher.stored={store}")
     with pytest.raises(
         ValueError, match=r'labels of another teacher \(teacher: "\w+" stored, "\w+" in this run\)'
     ):
@@ -235,7 +238,7 @@ def test_labels_of_another_frontend_are_refused(store, label_config, other_teach
     config = json.loads((other_teacher / "config.json").read_text())
     config["student"]["frontend"]["floor_db"] = 50.0
     (other_teacher / "config.json").write_text(json.dumps(config))
-    config = label_config(f"teacher.run={other_teacher}", f"++teacher.stored={store}")
+    config = label_config(f"teacher.run={other_teacher}", f"teacher.stored={store}")
     with pytest.raises(
         ValueError, match=r"another frontend \(frontend\.floor_db: 60\.0 stored, 50\.0 in this run\)"
     ):
@@ -243,14 +246,14 @@ def test_labels_of_another_frontend_are_refused(store, label_config, other_teach
 
 
 def test_the_same_teacher_in_another_place_is_the_same(store, label_config, other_teacher):
-    config = label_config(f"teacher.run={other_teacher}", f"++teacher.stored={store}")
+    config = label_config(f"teacher.run={other_teacher}", f"teacher.stored={store}")
     assert len(open_stored(config, build_corpus(config)).read([0, 5], [1, 2]).logits) == 2
 
 
 def test_a_corpus_in_another_place_is_the_same(store, label_config, corpus_root, tmp_path):
     elsewhere = tmp_path / "elsewhere" / corpus_root.name
     shutil.copytree(corpus_root, elsewhere)
-    config = label_config(f"corpus.root={elsewhere}", f"++teacher.stored={store}")
+    config = label_config(f"corpus.root={elsewhere}", f"teacher.stored={store}")
     assert (
         fingerprint_of(config, build_corpus(config)).corpus
         == json.loads((store / INDEX).read_text())["fingerprint"]["corpus"]
@@ -265,9 +268,34 @@ def test_labels_without_a_teacher_name_the_key(config_of):
 
 
 def test_more_than_the_classes_cannot_be_stored(label_config):
-    config = label_config("++labels.top_k=5")
+    config = label_config("labels.top_k=5")
     with pytest.raises(ValueError, match=r"labels\.top_k=5 of 4 classes"):
         run_label(config, label_folder(config))
+
+
+def losses(run: Path) -> list[float]:
+    lines = [line.split(",") for line in (run / "curves.csv").read_text().splitlines()]
+    return [float(value) for _, key, value in lines if key == "train/loss"]
+
+
+def test_a_pipeline_asks_its_teacher_once_and_learns_what_it_would_have_learnt(request_of):
+    pipeline(request_of(*WORDS))
+    request = request_of(*WORDS)
+    configs = stage_configs(request)
+    runs = Path(configs["distill"]["folder"]).parent
+    assert (runs / "label" / INDEX).is_file()
+    seen = {
+        stage: json.loads((runs / stage / "config.json").read_text())["corpus"]["views"] for stage in configs
+    }
+    assert seen == {"teacher": 4, "baseline": VIEWS, "distill": VIEWS, "finetune": VIEWS}
+    assert build_experiment(configs["distill"], runs / "again").distiller.teacher is None
+
+    live = request_of(
+        "teacher.stored=false", f"corpus.views={VIEWS}", f"teacher.run={runs / 'teacher'}", "name=live"
+    )
+    config = stage_configs(live)["distill"]
+    run_stage(config)
+    assert losses(runs / "distill") == pytest.approx(losses(Path(config["folder"])), rel=5e-3)
 
 
 # The command

@@ -34,6 +34,7 @@ class Distiller(pl.LightningModule):
         optimizer: ``parameters -> Optimizer``.
         scheduler: ``(optimizer, total_steps) -> LRScheduler``, stepped with the optimizer; ``None``: constant.
         log_every: steps over which the terms are averaged before they are logged.
+        stored: whether batches bring what the teacher said of them, in its place.
 
     Attributes:
         predictions: after a test, a line of ``predictions.jsonl`` for each cut, ordered by cut.
@@ -51,13 +52,18 @@ class Distiller(pl.LightningModule):
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler] | None = None,
         log_every: int = 10,
+        stored: bool = False,
     ) -> None:
         super().__init__()
         if not terms or set(terms) != set(weights):
             raise ValueError(
                 f"each term needs a weight under the same key: terms {sorted(terms)}, weights {sorted(weights)}"
             )
-        if teacher is None and (needy := [key for key, term in terms.items() if term.needs_teacher]):
+        if (
+            teacher is None
+            and not stored
+            and (needy := [key for key, term in terms.items() if term.needs_teacher])
+        ):
             raise ValueError(f"the terms {needy} need a teacher: set teacher.run, or take transfer=none")
         if isinstance(teacher, Ensemble) and (
             hinted := [k for k, term in terms.items() if term.teacher_paths]

@@ -12,6 +12,7 @@ from torch import Tensor
 from kd_lightning.corpora.batches import KeywordBatch
 from kd_lightning.distillers.distiller import Distiller
 from kd_lightning.distillers.terms import Step, Term
+from kd_lightning.labels.format import Stored
 from kd_lightning.metrics.classification import keyword_metrics
 from kd_lightning.models.taps import Taps
 from kd_lightning.models.waveform_model import KeywordOutput, WaveformModel
@@ -45,12 +46,16 @@ class KeywordDistiller(Distiller):
         features = Features(batch.waveform, batch.masks)
         with self.student_taps as student_taps:
             student = self.student.classify(features(self.student.frontend))
-        teacher, teacher_taps = self._ask_teacher(features)
+        teacher, teacher_taps = self._ask_teacher(batch.stored, features)
         return Step(batch.labels, student, teacher, student_taps, teacher_taps)
 
     @torch.no_grad()
-    def _ask_teacher(self, features: Features) -> tuple[KeywordOutput | None, Mapping[str, Tensor]]:
-        """What the teacher says, and its tapped activations."""
+    def _ask_teacher(
+        self, stored: Stored | None, features: Features
+    ) -> tuple[KeywordOutput | None, Mapping[str, Tensor]]:
+        """What the teacher says or has said, and its tapped activations."""
+        if stored is not None:
+            return KeywordOutput(stored.logits), stored.taps
         if isinstance(self.teacher, Ensemble):
             return self.teacher.classify(features), {}
         if self.teacher is None or self.teacher_taps is None:

@@ -24,6 +24,7 @@ from kd_lightning.experiment.compose import difference
 from kd_lightning.experiment.finished import build_model, finished_config, finished_model
 from kd_lightning.experiment.loggers import build_loggers
 from kd_lightning.experiment.process import prepare_process
+from kd_lightning.experiment.stored_labels import open_stored
 from kd_lightning.experiment.targets import build
 from kd_lightning.models.waveform_model import WaveformModel
 from kd_lightning.teachers.checkpoint import load_checkpoint
@@ -65,7 +66,10 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
     prepare_process(config["trainer"])
     datamodule = build_corpus(config)
     student = build_student(config, datamodule)
-    teacher = build_teacher(config, datamodule, student)
+    stored = learns_from_teacher(config) and bool(config["teacher"]["stored"])
+    if stored:
+        datamodule.use_labels(open_stored(config, datamodule))
+    teacher = build_teacher(config, datamodule, student) if config["copy"] or not stored else None
     notes = []
     if teacher is not None and config["copy"]:
         if not isinstance(teacher, WaveformModel) or isinstance(teacher, MovingAverage):
@@ -84,7 +88,8 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
         Distiller,
         classes=datamodule.classes,
         student=student,
-        teacher=teacher if learns_from_teacher(config) else None,
+        teacher=teacher if learns_from_teacher(config) and not stored else None,
+        stored=stored,
         optimizer=build(config["optimizer"]),
         scheduler=build(config["scheduler"]),
     )

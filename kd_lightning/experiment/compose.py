@@ -88,6 +88,8 @@ def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
         OmegaConf.update(config, key.replace("__", "."), value)
     if request.job_folder is not None:
         config.folder = request.job_folder
+    if composed.teacher.stored and stage != "teacher":
+        config.corpus.views = config.labels.views  # the baseline's as well
     resolved = OmegaConf.to_container(config, resolve=True)
     assert isinstance(resolved, dict)
     del resolved["stages"]
@@ -121,11 +123,11 @@ def _in_the_students_place(node: Any, role: str) -> dict[str, Any]:
 
 def _make_absolute(node: dict[str, Any]) -> None:
     """Paths that stay what they are wherever a later command is typed."""
-    for key in ("run", "checkpoint"):
+    for key in ("run", "checkpoint", "stored"):
         value = node.get(key)
         if isinstance(value, list):
             node[key] = [str(Path(path).absolute()) for path in value]
-        elif value is not None:
+        elif isinstance(value, str):
             node[key] = str(Path(value).absolute())
 
 

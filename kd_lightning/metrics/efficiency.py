@@ -1,5 +1,6 @@
 """What a network costs to run: parameters, multiply-accumulates, bytes, and time on one thread."""
 
+import warnings
 from collections.abc import Callable
 from time import perf_counter_ns
 from typing import NamedTuple
@@ -45,6 +46,7 @@ def macs(module: nn.Module, *example: Tensor) -> int:
         # The counter does not see into oneDNN's LSTM nor into fused attention.
         torch.backends.mha.set_fastpath_enabled(False)
         with (
+            warnings.catch_warnings(action="ignore"),  # switching oneDNN off speaks of Intel's GPUs
             torch.no_grad(),
             torch.backends.mkldnn.flags(enabled=False),
             sdpa_kernel(SDPBackend.MATH),
