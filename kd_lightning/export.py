@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from itertools import islice
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from kd_lightning.experiment.command import existing_folder, run_command
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from kd_lightning.experiment.finished import Evaluation
 
-USAGE = """usage: python -m kd_lightning.export run=<folder> [format=onnx] [precision=fp32] [key=value ...]
+USAGE = """usage: python -m kd_lightning.export run=<folder> [format=onnx] [precision=fp32|int8] [key=value ...]
 
 Writes a finished run's network with its frontend inside (waveform in, class scores out) to <run>/deploy/, compares it
-with PyTorch on the test set and scores it there in ONNX Runtime. Further words change the run's config."""
+with PyTorch on the test set and scores it there in ONNX Runtime. int8 rounds the network, not its frontend, calibrated
+on calibration_clips=512 clips of the training split. Further words change the run's config."""
 
-# Largest difference of a class score between PyTorch and ONNX Runtime that passes for rounding.
+# Largest difference of a class score between PyTorch and ONNX Runtime that passes for rounding of floats.
 TOLERANCE = 1e-3
+# Accuracy that int8 may cost before it is worth training for.
+HALF_A_POINT = 0.005
+CALIBRATION_CLIPS = 512
+CALIBRATION_BATCH = 64
 
 
 def export(words: dict[str, Any]) -> None:
     """Export ``run=``, check it, score it, and write ``deploy/<format>_<precision>.json`` for the report."""
     run = existing_folder(words, "run")
     form, precision = words.pop("format", "onnx"), words.pop("precision", "fp32")
-    if (form, precision) != ("onnx", "fp32"):
+    if form != "onnx" or precision not in ("fp32", "int8"):
         raise ValueError(
-            f"format={form} precision={precision}: what can be exported is format=onnx precision=fp32"
+            f"format={form} precision={precision}: what can be exported is format=onnx with precision=fp32 or int8"
         )
+    clips = words.pop("calibration_clips", CALIBRATION_CLIPS) if precision == "int8" else 0
+    if precision == "int8" and (not isinstance(clips, int) or clips < 1):
+        raise ValueError(f"calibration_clips={clips}: int8 is calibrated on training clips, at least one")
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -36,104 +47,67 @@ def export(words: dict[str, Any]) -> None:
 
     import json
 
+    from kd_lightning.deploy.int8 import to_int8
+    from kd_lightning.deploy.onnx_file import save, to_onnx
+    from kd_lightning.deploy.scoring import score
     from kd_lightning.experiment.finished import build_evaluation
     from kd_lightning.files import whole, write
     from kd_lightning.reports.page import write_report
 
     evaluation = build_evaluation(run, words)
+    exported = to_onnx(evaluation.model, evaluation.datamodule.clip_samples)
+    if precision == "int8":
+        exported = to_int8(exported, training_clips(evaluation, clips))
     path = run / "deploy" / f"network_{precision}.onnx"
     with whole(path) as beside:
-        write_onnx(evaluation, beside)
-        result = {"format": form, "precision": precision, "file": path.name, **score_onnx(evaluation, beside)}
-        if result["max_abs_difference"] > TOLERANCE:
+        save(exported, beside, evaluation.classes, evaluation.datamodule.sample_rate)
+        result = {
+            "format": form,
+            "precision": precision,
+            "file": path.name,
+            **score(beside, evaluation.model, evaluation.datamodule),
+        }
+        if precision == "fp32" and result["max_abs_difference"] > TOLERANCE:
             raise ValueError(
                 f"the exported network differs from PyTorch by {result['max_abs_difference']:.2g} in a class score, "
                 f"above {TOLERANCE:g}: nothing was written"
             )
     write(run / "deploy" / f"{form}_{precision}.json", json.dumps(result, indent=2) + "\n")
+    change = result["metrics"]["accuracy_change"]
     print(
-        f"{path}: {result['size_bytes']:,} bytes, accuracy {result['metrics']['accuracy']:.4f}, "
-        f"p50 {result['latency_ms']['p50']:.2f} ms, at most {result['max_abs_difference']:.1e} from PyTorch"
+        f"{path}: {result['size_bytes']:,} bytes, accuracy {result['metrics']['accuracy']:.4f} ({change:+.4f} against "
+        f"PyTorch), p50 {result['latency_ms']['p50']:.2f} ms, at most {result['max_abs_difference']:.1e} from PyTorch"
     )
+    if change < -HALF_A_POINT:
+        print(
+            f"{precision} costs {-100 * change:.1f} points of accuracy: train the student for it with "
+            "quantisation=int8, in its distill or finetune stage, and export again"
+        )
     if (run.parent / "report").is_dir():
         print(f"now in the report: {write_report(run.parent) / 'index.html'}")
 
 
-def write_onnx(evaluation: Evaluation, path: Path) -> None:
-    """Export with a dynamic batch: ``waveform`` (B, T) float32 in [-1, 1] -> ``scores`` (B, C), summing to 1.
+def training_clips(evaluation: Evaluation, count: int) -> list[Tensor]:
+    """Batches of waveforms (B, T), up to ``count`` clips of the training split in the order that the seed draws.
 
-    The file's metadata says the classes and the sample rate.
+    They are not augmented: noise and speed widen the ranges beyond what the network hears in use.
+
+    Raises:
+        ValueError: a class has no training clip.
     """
-    import json
-
-    import onnx
     import torch
-    from torch import Tensor, nn
+    from pytorch_lightning import LightningDataModule
 
-    class Scores(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = evaluation.model
+    from kd_lightning.experiment.targets import build
 
-        def forward(self, waveform: Tensor) -> Tensor:
-            return self.model(waveform).logits.softmax(dim=1)
-
-    # A batch of two: the exporter would take a batch of one for a constant.
-    example = torch.randn(2, evaluation.datamodule.clip_samples) * 0.1
-    program = torch.onnx.export(
-        Scores().eval(),
-        (example,),
-        dynamo=True,
-        input_names=["waveform"],
-        output_names=["scores"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        verbose=False,
-    )
-    assert program is not None
-    program.save(str(path), external_data=False)
-    model = onnx.load(str(path))
-    onnx.helper.set_model_props(
-        model,
-        {"classes": json.dumps(evaluation.classes), "sample_rate": str(evaluation.datamodule.sample_rate)},
-    )
-    onnx.save(model, str(path))
-
-
-def score_onnx(evaluation: Evaluation, path: Path) -> dict[str, Any]:
-    """What the exported file does on the test set, on one thread of ONNX Runtime."""
-    import numpy as np
-    import onnxruntime
-    import torch
-
-    from kd_lightning.metrics import efficiency
-    from kd_lightning.metrics.classification import keyword_metrics
-    from kd_lightning.metrics.scores import accuracy_interval
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    metrics = keyword_metrics(len(evaluation.classes))
-    lines: list[dict[str, Any]] = []
-    difference = 0.0
-    for batch in evaluation.datamodule.test_dataloader():
-        with torch.no_grad():
-            expected = evaluation.model(batch.waveform).logits.softmax(dim=1)
-        scores = torch.from_numpy(session.run(["scores"], {"waveform": batch.waveform.numpy()})[0])
-        difference = max(difference, float((scores - expected).abs().max()))
-        metrics.update(scores, batch.labels)
-        columns = (batch.labels.tolist(), scores.argmax(dim=1).tolist(), batch.speakers)
-        lines += [{"reference": r, "output": o, "speaker": s} for r, o, s in zip(*columns, strict=True)]
-    clip = np.zeros((1, evaluation.datamodule.clip_samples), np.float32)
-    latency = efficiency.latency(lambda: session.run(["scores"], {"waveform": clip}))
-    seconds = evaluation.datamodule.clip_samples / evaluation.datamodule.sample_rate
-    return {
-        "size_bytes": path.stat().st_size,
-        "latency_ms": latency._asdict(),
-        "real_time_factor": efficiency.real_time_factor(latency.p50, seconds),
-        "metrics": {key: float(value) for key, value in metrics.compute().items()},
-        "intervals": {"accuracy": accuracy_interval(lines)},
-        "max_abs_difference": difference,
-    }
+    words = [name for name in evaluation.classes if not name.startswith("_")]
+    corpus = evaluation.config["corpus"] | {"words": words, "labelled_fraction": 1.0, "augment": None}
+    datamodule = build(corpus, LightningDataModule)
+    datamodule.prepare_data()
+    datamodule.setup("fit")
+    batches = datamodule.train_dataloader()
+    clips = [batch.waveform for batch in islice(batches, ceil(count / corpus["batch_size"]))]
+    return list(torch.cat(clips)[:count].split(CALIBRATION_BATCH))
 
 
 main = run_command(export, USAGE)

@@ -1,0 +1,1 @@
+"""Networks as files for other runtimes: written, rounded to int8, and scored again."""

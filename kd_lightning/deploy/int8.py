@@ -1,0 +1,93 @@
+"""Static int8 of an exported network: QuantizeLinear and DequantizeLinear around what ONNX Runtime computes in int8.
+
+Weights are symmetric with one scale an output channel, activations asymmetric with one scale and zero point a tensor,
+found on training clips (Jacob et al. 2018; Krishnamoorthi 2018). The features are computed in float: a spectrum's
+range is too wide for 256 steps. So are normalisations and non-linearities that stand alone, for which the CPU has
+no int8 kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import Tensor
+
+from kd_lightning.deploy.onnx_file import INPUT, network_nodes
+
+# Matrix products and sums in int8, and what hands int8 on between them.
+ARITHMETIC = ("Conv", "Gemm", "MatMul", "Add")
+HANDED_ON = ("Relu", "Clip", "MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat")
+
+
+class Clips(CalibrationDataReader):
+    """Hands batches of waveforms (B, T) to the calibration, once."""
+
+    def __init__(self, batches: Sequence[Tensor]) -> None:
+        self.batches: Iterator[Tensor] = iter(batches)
+
+    def get_next(self) -> dict[str, object] | None:
+        batch = next(self.batches, None)
+        return None if batch is None else {INPUT: batch.numpy()}
+
+
+def to_int8(exported: onnx.ModelProto, batches: Sequence[Tensor]) -> onnx.ModelProto:
+    """Round an exported network to int8.
+
+    The range of an activation is the mean of its least and greatest values over the batches: a mean forgives an odd
+    clip, and it is what :class:`~kd_lightning.distillers.quantisation.FakeInt8` trains with.
+
+    Args:
+        exported: from :func:`~kd_lightning.deploy.onnx_file.to_onnx`.
+        batches: waveforms (B, T) of training clips.
+
+    Raises:
+        ValueError: there are no clips.
+    """
+    if not sum(len(batch) for batch in batches):
+        raise ValueError(
+            "int8 is calibrated on training clips, and there are none: set calibration_clips=512"
+        )
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        path = Path(folder) / "network.onnx"
+        # Shapes alone: its optimiser would rename the nodes, and the exporter has folded the BatchNorms.
+        quant_pre_process(exported, str(path), skip_optimization=True, skip_symbolic_shape=True)
+        quantize_static(
+            str(path),
+            str(path),
+            Clips(batches),
+            op_types_to_quantize=[*ARITHMETIC, *HANDED_ON],
+            nodes_to_quantize=rounded_nodes(exported),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            # On x86 int8 activations take a detour; ARM does either. Processors without VNNI saturate unless the session
+            # sets session.x64quantprecision=1.
+            activation_type=QuantType.QUInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={
+                "CalibMovingAverage": True,
+                # Logits of 256 steps would cost more than all other rounding, and the kernel's sums are 32 bits anyway.
+                "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
+            },
+        )
+        return onnx.load(str(path))
+
+
+def rounded_nodes(exported: onnx.ModelProto) -> list[str]:
+    """Names of the network's nodes to round: products with weights, sums of activations, and what lies between."""
+    constants = {tensor.name for tensor in exported.graph.initializer}
+    names = []
+    for node in network_nodes(exported):
+        of_constants = any(name in constants for name in node.input[:2])
+        # Products of two activations (attention) and sums with a constant (a bias, positions) stay in float.
+        if (node.op_type == "MatMul" and not of_constants) or (node.op_type == "Add" and of_constants):
+            continue
+        if node.op_type in (*ARITHMETIC, *HANDED_ON):
+            names.append(node.name)
+    return names
