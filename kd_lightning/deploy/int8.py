@@ -66,8 +66,8 @@ def to_int8(exported: onnx.ModelProto, batches: Sequence[Tensor]) -> onnx.ModelP
             nodes_to_quantize=rounded_nodes(exported),
             per_channel=True,
             weight_type=QuantType.QInt8,
-            # On x86 int8 activations take a detour; ARM does either. Processors without VNNI saturate unless the session
-            # sets session.x64quantprecision=1.
+            # On x86, signed activations take a detour. A processor without VNNI adds unsigned ones with saturation,
+            # unless the session sets session.x64quantprecision=1.
             activation_type=QuantType.QUInt8,
             calibrate_method=CalibrationMethod.MinMax,
             extra_options={

@@ -102,7 +102,9 @@ class FakeInt8(nn.Module):
         self.ranges = torch.zeros(rounding.reads, 2)
 
     def forward(self, model: WaveformModel, features: Tensor) -> KeywordOutput:
-        """What the model's network says of features (B, bins, frames), rounded; while the model trains, the ranges follow.
+        """What the model's network says of features (B, bins, frames), rounded.
+
+        While the model is in train mode, the ranges follow.
 
         Raises:
             RuntimeError: the network does not read as often as in the dry batch.
