@@ -142,6 +142,11 @@ def test_a_stage_that_needs_a_teacher_says_so(config_of):
         run_stage(config_of("distill"))
 
 
+def test_labels_that_are_all_hidden_by_mixtures_are_refused_without_a_teacher(config_of):
+    with pytest.raises(ValueError, match=r"corpus\.augment\.mixup=1 hides every label, and stage=baseline"):
+        run_stage(config_of("baseline", "corpus.augment.mixup=1"))
+
+
 def test_a_teacher_folder_that_is_no_run(config_of, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"is not a run: it has no config\.json"):
         run_stage(config_of("distill", f"teacher.run={tmp_path}"))

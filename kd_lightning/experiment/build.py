@@ -129,7 +129,16 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
 
 
 def build_corpus(config: dict[str, Any]) -> Any:
-    """The DataModule, prepared and set up. Unlabelled cuts are drawn only where a transfer term can use them."""
+    """The DataModule, prepared and set up. Unlabelled cuts are drawn only where a transfer term can use them.
+
+    Raises:
+        ValueError: a stage that learns from labels alone would see none.
+    """
+    if not learns_from_teacher(config) and (config["corpus"].get("augment") or {}).get("mixup") == 1:
+        raise ValueError(
+            f"corpus.augment.mixup=1 hides every label, and stage={config['stage']} has no teacher: set it for one "
+            "that has, stages.distill.corpus.augment.mixup=1"
+        )
     datamodule = build(config["corpus"], pl.LightningDataModule, unlabelled=learns_from_teacher(config))
     datamodule.prepare_data()
     datamodule.setup("fit")
