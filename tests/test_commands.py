@@ -51,7 +51,7 @@ def test_help_needs_no_torch(module, tmp_path):
     ("module", "words", "said"),
     [
         ("train", ["optimiser=adam"], "Could not override 'optimiser'"),
-        ("train", ["stage=tune"], "stage=tune: there are teacher, baseline, distill, finetune"),
+        ("train", ["stage=tune"], "stage=tune: there are teacher, assistant, baseline, distill, finetune"),
         ("train", ["trainer.max_epochs=1"], "type stages.distill.trainer.max_epochs=1"),
         ("train", ["student=nothing"], "Could not find 'student/nothing'"),
         ("evaluate", ["run=nowhere"], "run=nowhere is not a folder"),

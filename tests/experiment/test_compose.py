@@ -53,7 +53,7 @@ def test_a_stage_without_a_network_says_which_choice_has_one(request_of, config_
     ):
         config_of("assistant")
     request = request_of()
-    request.config.teacher = {"run": None, "checkpoint": None, "average": {"momentum": 0.9}}
+    request.config.teacher = {"run": None, "checkpoint": None, "stored": False, "average": {"momentum": 0.9}}
     with pytest.raises(ValueError, match=r"stage=teacher has no network to train: choose teacher=<network>"):
         stage_config(request, "teacher")
 
