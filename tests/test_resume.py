@@ -110,6 +110,19 @@ def test_a_cut_run_goes_on_with_the_moving_average_that_it_had(config_of, monkey
         assert all(torch.equal(expected[name], tensor) for name, tensor in after.items())
 
 
+def test_a_cut_run_goes_on_with_the_ranges_that_its_rounding_had(config_of, teacher_run, monkeypatch):
+    words = (DROPOUT, f"teacher.run={teacher_run}", "quantisation=int8")
+    whole = config_of("distill", *words, "name=whole")
+    run_stage(whole)
+    last = torch.load(Path(whole["folder"]) / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["state_dict"]["quantisation.batches"] == 12
+    for point in (("on_train_batch_start", 4), ("on_train_epoch_end", 1)):
+        config = config_of("distill", *words, f"name={point[0]}")
+        run_and_cut(config, monkeypatch, point)
+        run_stage(config)
+        assert results(Path(config["folder"])) == results(Path(whole["folder"]))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_a_process_that_is_really_killed_goes_on(sent, uncut, teacher_run, quick_words, tmp_path):

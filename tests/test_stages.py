@@ -117,6 +117,20 @@ def test_a_hint_trains_a_projector_that_is_not_exported(config_of, teacher_run):
     assert [name for name in state if "projector" in name]
 
 
+def test_a_student_hears_the_rounding_of_its_int8_export_and_its_teacher_does_not(
+    config_of, teacher_run, tmp_path
+):
+    words = ("quantisation=int8", f"teacher.run={teacher_run}")
+    distiller = build_experiment(config_of("distill", *words), tmp_path).distiller.eval()
+    batch = 0.1 * torch.randn(4, 16000)
+    assert not torch.equal(distiller(batch), distiller.student(batch).logits)
+    assert build_experiment(config_of("teacher", *words), tmp_path / "t").distiller.quantisation is None
+    folder, metrics = train(config_of, "distill", *words)
+    assert metrics["notes"] == ["trained and scored with the rounding of its int8 export"]
+    assert not [name for name in load_file(folder / "network.safetensors") if "quantisation" in name]
+    assert finished_model(folder)
+
+
 def test_bf16_gives_finite_losses(config_of, teacher_run):
     folder, _ = train(config_of, "distill", f"teacher.run={teacher_run}", "trainer.precision=bf16-mixed")
     losses = [

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kd_lightning.corpora.batches import KeywordBatch
 from kd_lightning.distillers.distiller import Distiller
+from kd_lightning.distillers.quantisation import FakeInt8
 from kd_lightning.distillers.terms import Step, Term
 from kd_lightning.labels.format import Stored
 from kd_lightning.metrics.classification import keyword_metrics
@@ -24,12 +25,16 @@ class KeywordDistiller(Distiller):
 
     Args:
         classes: names of the classes, in the order of the logits.
+        quantisation: rounds the student as its int8 export will; ``None``: it computes in float.
         arguments: see :class:`~kd_lightning.distillers.distiller.Distiller`.
     """
 
-    def __init__(self, classes: list[str], **arguments: Any) -> None:
+    def __init__(self, classes: list[str], quantisation: FakeInt8 | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.classes = classes
+        self.quantisation = quantisation
+        if quantisation is not None:
+            quantisation.size(self.student)
         self.validation_metrics = keyword_metrics(len(classes))
         self.test_metrics = self.validation_metrics.clone()
         terms: list[Term] = list(arguments["terms"].values())
@@ -45,7 +50,7 @@ class KeywordDistiller(Distiller):
     def run_networks(self, batch: KeywordBatch) -> Step:
         features = Features(batch.waveform, batch.masks)
         with self.student_taps as student_taps:
-            student = self.student.classify(features(self.student.frontend))
+            student = self._classify(features(self.student.frontend))
         teacher, teacher_taps = self._ask_teacher(batch.stored, features)
         return Step(batch.labels, student, teacher, student_taps, teacher_taps)
 
@@ -65,7 +70,12 @@ class KeywordDistiller(Distiller):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Class scores (B, C) of waveforms (B, T)."""
-        return self.student(waveform).logits
+        return self._classify(self.student.frontend(waveform)).logits
+
+    def _classify(self, features: Tensor) -> KeywordOutput:
+        if self.quantisation is None:
+            return self.student.classify(features)
+        return self.quantisation(self.student, features)
 
     def validation_step(self, batch: KeywordBatch, batch_idx: int) -> None:
         self.validation_metrics.update(self._probabilities(batch), batch.labels)

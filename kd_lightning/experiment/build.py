@@ -90,9 +90,12 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
         student=student,
         teacher=teacher if learns_from_teacher(config) and not stored else None,
         stored=stored,
+        quantisation=build(config["quantisation"] or None),
         optimizer=build(config["optimizer"]),
         scheduler=build(config["scheduler"]),
     )
+    if config["quantisation"]:
+        notes.append("trained and scored with the rounding of its int8 export")
     if any(term.student_paths for term in distiller.terms.values()):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config["seed"])

@@ -14,8 +14,16 @@ STAGES = ("teacher", "assistant", "baseline", "distill", "finetune")
 # What a stage does not look at.
 WITHOUT_TEACHER = ("teacher", "transfer", "copy", "assistant")
 IGNORED = {
-    "teacher": ("student", "transfer", "copy", "assistant", "teacher.run", "teacher.checkpoint"),
-    "assistant": ("student",),
+    "teacher": (
+        "student",
+        "transfer",
+        "copy",
+        "assistant",
+        "quantisation",
+        "teacher.run",
+        "teacher.checkpoint",
+    ),
+    "assistant": ("student", "quantisation"),
     "baseline": WITHOUT_TEACHER,
     "distill": ("assistant",),
     "finetune": WITHOUT_TEACHER,
@@ -99,6 +107,8 @@ def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
         resolved["student"] = _in_the_students_place(teacher, "teacher")
     elif stage == "assistant":
         resolved["student"] = _in_the_students_place(assistant, "assistant")
+    if stage in ("teacher", "assistant"):
+        resolved["quantisation"] = None  # what is deployed is the student
     if resolved["teacher"] is None:
         resolved["transfer"] = resolved["copy"] = None
     else:

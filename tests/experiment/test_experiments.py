@@ -14,6 +14,7 @@ GROUPS = (
     "assistant",
     "student",
     "transfer",
+    "quantisation",
     "optimizer",
     "scheduler",
     "trainer",
@@ -66,7 +67,9 @@ def test_every_recipe_builds(transfer, config_of, teacher_run, tmp_path):
 
 
 @pytest.mark.parametrize("student", names("student"))
-@pytest.mark.parametrize("frontend", [name for name in names("frontend") if name != "waveform"])  # of encoders
+@pytest.mark.parametrize(
+    "frontend", [name for name in names("frontend") if name != "waveform"]
+)  # of encoders
 def test_every_student_builds_on_every_frontend(student, frontend, request_of, quick_words, tmp_path):
     words = [word for word in quick_words if "student.network" not in word]  # not every network has a width
     request = composed(*words, f"student={student}", f"frontend={frontend}")
