@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install train train-teacher train-baseline distill label finetune evaluate export report sweep bench bench-quality lint format test test-all clean
+.PHONY: help install train train-teacher train-baseline distill label finetune evaluate export report sweep bench bench-quality bench-kws lint format test test-all clean
 
 PYTHON     ?= python3
 EXPERIMENT ?= speech_commands
@@ -60,6 +60,12 @@ bench-quality: install  ## what distillation is worth over seeds and labelled fr
 	for fraction in 0.1 0.3 1.0; do for arms in main controls; do \
 	    $(BIN)/python tests/benchmarks/quality.py train seeds=10 fraction=$$fraction arms=$$arms || exit 1; done; done
 	$(BIN)/python tests/benchmarks/quality.py table
+
+bench-kws: install  ## what each recipe is worth over seeds, with a tenth of the labels and with all (hours)
+	for fraction in 0.1 1.0; do \
+	    $(BIN)/python tests/benchmarks/kws.py train seeds=5 fraction=$$fraction arms=recipes || exit 1; done
+	$(BIN)/python tests/benchmarks/kws.py table
+	$(BIN)/python tests/benchmarks/kws.py plot docs/kws_recipes.png
 
 lint: install  ## ruff, mypy and the layers
 	$(BIN)/ruff check .
