@@ -7,6 +7,7 @@ import pytest
 
 from kd_lightning.pipeline import stage_configs, warn_of_weak_teacher
 from kd_lightning.reports.comparison import compare
+from kd_lightning.reports.page import write_report
 from kd_lightning.stages import run_stage
 
 
@@ -18,6 +19,7 @@ def test_an_assistant_has_a_row_and_the_gap_is_to_the_real_teacher(request_of, t
     assert json.loads((folder / "assistant" / "config.json").read_text())["teacher"]["run"] == str(
         teacher_run
     )
+    assert (write_report(folder) / "index.html").read_text().count("assistant") > 5
     comparison = compare(folder)
     rows = {row["stage"]: row for row in comparison["rows"]}
     assert list(rows) == ["teacher", "assistant", "baseline", "distill", "finetune"]

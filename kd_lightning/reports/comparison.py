@@ -23,8 +23,6 @@ from kd_lightning.reports.runs import (
 )
 from kd_lightning.reports.streaming import streaming_notes, streaming_row
 
-# A pipeline may have a teacher assistant between the teacher and the student.
-ROWS = ("teacher", "assistant", *STAGES[1:])
 DIFFERENCES = (
     ("teacher", "baseline"),
     ("assistant", "baseline"),
@@ -44,7 +42,7 @@ def read_stages(folder: Path) -> tuple[dict[str, Run], list[str]]:
     """
     runs: dict[str, Run] = {}
     notes: list[str] = []
-    for stage in ROWS:
+    for stage in STAGES:
         place = folder / stage
         if stage == "teacher" and not place.is_dir():
             place = _teacher_elsewhere(folder) or place

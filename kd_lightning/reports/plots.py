@@ -162,7 +162,7 @@ def reliability(runs: Mapping[str, Run], theme: Theme) -> Figure:
 
     The bars below show how many cuts lie in each bin.
     """
-    columns = min(4, len(runs))
+    columns = len(runs)
     figure = new_figure(2.35 * columns + 0.5, 3.5)
     grid = figure.subplots(2, columns, squeeze=False, sharex=True, height_ratios=[3.2, 1], sharey="row")
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-STAGES = ("teacher", "baseline", "distill", "finetune")
+STAGES = ("teacher", "assistant", "baseline", "distill", "finetune")
 
 
 class UnreadableRun(ValueError):

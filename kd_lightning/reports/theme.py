@@ -59,11 +59,11 @@ class Theme:
 
 LIGHT = Theme(
     "light", "#ffffff", "#1f2430", "#9aa1ad", "#e7e9ee", ("#f3f6fa", "#2f86bd", "#062f4f"),
-    {"teacher": "#5b6270", "baseline": "#d98200", "distill": "#4aa8de", "finetune": "#0067a8"},
+    {"teacher": "#5b6270", "assistant": "#7a5ea8", "baseline": "#d98200", "distill": "#4aa8de", "finetune": "#0067a8"},
 )  # fmt: skip
 DARK = Theme(
     "dark", "#171a21", "#e4e7ee", "#6d7482", "#2a2f3a", ("#20252f", "#2f86bd", "#e6f4ff"),
-    {"teacher": "#b3bac7", "baseline": "#f0a830", "distill": "#79c7f2", "finetune": "#3d9fe0"},
+    {"teacher": "#b3bac7", "assistant": "#b79ae0", "baseline": "#f0a830", "distill": "#79c7f2", "finetune": "#3d9fe0"},
 )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from kd_lightning.reports.comparison import compare
-from kd_lightning.reports.runs import STAGES
+
+STAGES = ("teacher", "baseline", "distill", "finetune")
 
 
 def rows_of(comparison: dict) -> dict[str, dict]:
