@@ -90,7 +90,12 @@ def finished_model(run: Path) -> tuple[WaveformModel, dict[str, Any]]:
         ValueError: its files are damaged, do not belong together, or name what a config may not name.
     """
     config = finished_config(run)
-    model = build_model(config["student"], len(config["classes"]))
+    student = config["student"]
+    if student["network"].get(
+        "weights"
+    ):  # a pretrained encoder: the run has its weights, wherever they came from
+        student = student | {"network": student["network"] | {"weights": None}}
+    model = build_model(student, len(config["classes"]))
     load_weights(model, run)
     return model.eval(), config
 

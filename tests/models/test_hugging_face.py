@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kd_lightning.experiment.compose import conf_folder
-from kd_lightning.experiment.finished import build_model
+from kd_lightning.experiment.finished import build_model, finished_model
 from kd_lightning.models.hugging_face import MODELS, HuggingFaceEncoder, HuggingFaceNetwork
 from kd_lightning.models.self_supervised import standardised
 
@@ -347,3 +347,24 @@ def test_without_transformers_the_error_names_the_extra(
         ValueError, match=r"transformers is missing: pip install 'kd_lightning\[huggingface\]'"
     ):
         HuggingFaceNetwork(5, str(tmp_path))
+
+
+def test_a_finished_run_needs_no_weights_but_its_own(tmp_path: Path) -> None:
+    folder, run = tmp_path / "folder", tmp_path / "run"
+    written(folder)
+    frontend = {"_target_": "kd_lightning.frontend.raw_waveform.RawWaveform"}
+    network = {
+        "_target_": "kd_lightning.models.hugging_face.HuggingFaceNetwork",
+        "folder": str(folder),
+        "weights": "model.safetensors",
+    }
+    student = {"network": network, "frontend": frontend, "run": None}
+    trained = build_model(student, 3)
+    run.mkdir()
+    save_file(trained.state_dict(), run / "network.safetensors")
+    config = {"student": student, "corpus": {}, "distiller": {}, "classes": ["a", "b", "c"]}
+    (run / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").unlink()
+    again, _ = finished_model(run)
+    waveform = torch.randn(2, 4000)
+    torch.testing.assert_close(again(waveform).logits, trained.eval()(waveform).logits)
