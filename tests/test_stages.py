@@ -122,11 +122,13 @@ def test_a_student_hears_the_rounding_of_its_int8_export_and_its_teacher_does_no
 ):
     words = ("quantisation=int8", f"teacher.run={teacher_run}")
     distiller = build_experiment(config_of("distill", *words), tmp_path).distiller.eval()
-    batch = 0.1 * torch.randn(4, 16000)
-    assert not torch.equal(distiller(batch), distiller.student(batch).logits)
+    batch = next(iter(build_experiment(config_of("distill", *words), tmp_path).datamodule.val_dataloader()))
+    assert not torch.equal(
+        distiller.run_networks(batch).student.logits, distiller.student(batch.waveform).logits
+    )
     assert build_experiment(config_of("teacher", *words), tmp_path / "t").distiller.quantisation is None
     folder, metrics = train(config_of, "distill", *words)
-    assert metrics["notes"] == ["trained and scored with the rounding of its int8 export"]
+    assert metrics["notes"] == ["trained and validated with the rounding of its int8 export"]
     assert not [name for name in load_file(folder / "network.safetensors") if "quantisation" in name]
     assert finished_model(folder)
 

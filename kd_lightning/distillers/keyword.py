@@ -25,7 +25,8 @@ class KeywordDistiller(Distiller):
 
     Args:
         classes: names of the classes, in the order of the logits.
-        quantisation: rounds the student as its int8 export will; ``None``: it computes in float.
+        quantisation: rounds the student as its int8 export will, in training and validation; the test is in float, as
+            the weights are, and the export scores itself. ``None``: float throughout.
         arguments: see :class:`~kd_lightning.distillers.distiller.Distiller`.
     """
 
@@ -70,15 +71,17 @@ class KeywordDistiller(Distiller):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Class scores (B, C) of waveforms (B, T)."""
-        return self._classify(self.student.frontend(waveform)).logits
+        return self.student(waveform).logits
 
     def _classify(self, features: Tensor) -> KeywordOutput:
+        """What the student says, rounded if it is trained for int8."""
         if self.quantisation is None:
             return self.student.classify(features)
         return self.quantisation(self.student, features)
 
     def validation_step(self, batch: KeywordBatch, batch_idx: int) -> None:
-        self.validation_metrics.update(self._probabilities(batch), batch.labels)
+        logits = self._classify(self.student.frontend(batch.waveform)).logits
+        self.validation_metrics.update(logits.float().softmax(dim=1), batch.labels)
 
     def on_validation_epoch_end(self) -> None:
         values = {f"validation/{key}": value for key, value in self.validation_metrics.compute().items()}
@@ -90,7 +93,7 @@ class KeywordDistiller(Distiller):
         self.predictions = []
 
     def test_step(self, batch: KeywordBatch, batch_idx: int) -> None:
-        probabilities = self._probabilities(batch)
+        probabilities = self(batch.waveform).float().softmax(dim=1)
         self.test_metrics.update(probabilities, batch.labels)
         scores, outputs = probabilities.max(dim=1)
         columns = (
@@ -112,9 +115,6 @@ class KeywordDistiller(Distiller):
                     "snr": None if math.isnan(snr) else snr,
                 }
             )
-
-    def _probabilities(self, batch: KeywordBatch) -> Tensor:
-        return self(batch.waveform).float().softmax(dim=1)
 
     def on_test_epoch_end(self) -> None:
         self.log_dict(dict(self.test_metrics.compute()))

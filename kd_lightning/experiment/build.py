@@ -95,7 +95,7 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
         scheduler=build(config["scheduler"]),
     )
     if config["quantisation"]:
-        notes.append("trained and scored with the rounding of its int8 export")
+        notes.append("trained and validated with the rounding of its int8 export")
     if any(term.student_paths for term in distiller.terms.values()):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config["seed"])
