@@ -1,7 +1,6 @@
 """A tiny corpus in the published layout: each word is a tone, each speaker has a phase of their own."""
 
-import resource
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,12 +79,3 @@ def test_set_writer() -> Callable[..., Path]:
 @pytest.fixture
 def make_tone() -> Callable[..., np.ndarray]:
     return tone
-
-
-@pytest.fixture
-def file_size_limit() -> Iterator[None]:
-    """No file can grow beyond 100 kB: the system refuses the write, as it does on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)

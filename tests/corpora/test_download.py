@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from full_disk import no_file_beyond
 
 from kd_lightning.corpora import download as module
 from kd_lightning.corpora.download import Archive, fetch, unpack
@@ -220,17 +221,16 @@ download.unpack(Path({str(tmp_path)!r}) / "{NAME}.tar.gz", Path({str(tmp_path)!r
     assert server.asked == []
 
 
-def test_a_full_disk_names_the_file_and_leaves_nothing_unpacked(
-    server: Server, tmp_path: Path, file_size_limit: None
-) -> None:
+def test_a_full_disk_names_the_file_and_leaves_nothing_unpacked(server: Server, tmp_path: Path) -> None:
     archive = archive_of(server, good_archive())
-    with pytest.raises(OSError, match=f"cannot write .*{NAME}") as caught:
+    refused = pytest.raises(OSError, match=f"cannot write .*{NAME}")
+    with no_file_beyond(100_000), refused as caught:
         fetch(archive, tmp_path)
     assert caught.value.errno == errno.EFBIG
     (tmp_path / f"{NAME}.tar.gz.part").unlink()
     file = tmp_path / f"{NAME}.tar.gz"
     compressed = tar_gz((tarfile.TarInfo("yes/zeros.wav"), bytes(200_000)))
     file.write_bytes(compressed)
-    with pytest.raises(OSError, match="cannot unpack"):
+    with no_file_beyond(100_000), pytest.raises(OSError, match="cannot unpack"):
         unpack(file, tmp_path / NAME)
     assert [path.name for path in tmp_path.iterdir()] == [f"{NAME}.tar.gz"]

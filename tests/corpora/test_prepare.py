@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from full_disk import no_file_beyond
 
 from kd_lightning.corpora import prepare as module
 from kd_lightning.corpora.decoding import clip_start, decode, one_second
@@ -236,10 +237,9 @@ def test_preparing_is_deterministic(corpus: Path, tmp_path: Path) -> None:
         assert (one.folder / name).read_bytes() == (two.folder / name).read_bytes()
 
 
-def test_a_full_disk_names_the_folder_and_leaves_nothing(
-    corpus: Path, tmp_path: Path, file_size_limit: None
-) -> None:
-    with pytest.raises(OSError, match=f"cannot prepare {corpus} in {tmp_path}"):
+def test_a_full_disk_names_the_folder_and_leaves_nothing(corpus: Path, tmp_path: Path) -> None:
+    refused = pytest.raises(OSError, match=f"cannot prepare {corpus} in {tmp_path}")
+    with no_file_beyond(100_000), refused:
         prepare(find_corpus(corpus), tmp_path)
     assert list((tmp_path / "prepared").iterdir()) == []
 

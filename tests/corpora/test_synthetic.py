@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import no_file_beyond
 
 from kd_lightning.corpora import synthetic
 from kd_lightning.corpora.acoustics import (
@@ -185,13 +185,9 @@ def test_a_write_that_was_killed_leaves_nothing_finished_and_is_repaired(root: P
 
 def test_a_disk_that_refuses_leaves_nothing_and_names_the_folder(tmp_path: Path) -> None:
     """A limit on file sizes, inherited by the speaking processes, stands in for a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
-        with pytest.raises(OSError, match=f"embedded/{SMALL.fingerprint}.*make room there or set paths.data"):
-            SMALL.write(tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    refused = pytest.raises(OSError, match=f"embedded/{SMALL.fingerprint}.*make room there or set paths.data")
+    with no_file_beyond(20_000), refused:
+        SMALL.write(tmp_path)
     assert not any(path.is_dir() for path in (tmp_path / "embedded").iterdir())
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from full_disk import no_file_beyond
 from kills import Killed
 from made_up import CLIPS, VIEWS, fingerprint, said, write_all, write_some
 from safetensors.torch import load_file, save_file
@@ -95,8 +96,9 @@ def test_a_kill_before_any_rename_leaves_whole_files_alone(make_store, tmp_path,
     assert content(folder) == whole
 
 
-def test_a_full_disk_names_the_shard_and_leaves_nothing(tmp_path, full_disk) -> None:
-    with pytest.raises(OSError, match=r"view_000/block_0000\.safetensors could not be written"):
+def test_a_full_disk_names_the_shard_and_leaves_nothing(tmp_path) -> None:
+    refused = pytest.raises(OSError, match=r"view_000/block_0000\.safetensors could not be written")
+    with no_file_beyond(20_000), refused:
         write_some(LabelWriter(tmp_path / "label", fingerprint()))
     assert content(tmp_path) == {}
 
