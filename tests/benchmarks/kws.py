@@ -15,11 +15,38 @@ RECIPES = (
     *("logits_confident", "logits_correct"),
 )
 
+LONG = "stages.distill.trainer.max_epochs=60"  # three times as long, not the 120 epochs of the experiment
+
+ARMS = {recipe: Arm("distill", (f"transfer={recipe}",), taught_by="teacher") for recipe in RECIPES} | {
+    "function matching, 60 epochs": Arm(
+        "distill", ("experiment=speech_commands_function_matching", LONG), taught_by="teacher"
+    ),
+    "logits, 60 epochs": Arm("distill", (LONG,), taught_by="teacher"),
+    "none, 60 epochs": Arm("distill", ("transfer=none", LONG), taught_by="teacher"),
+    "mean teacher": Arm("distill", ("teacher=moving_average",)),
+    "earlier copy": Arm("distill", ("teacher=earlier_copy",)),
+    "ensemble": Arm("distill", taught_by="teachers"),
+    "assistant": Arm("assistant", ("assistant=tc_resnet8",), taught_by="teacher"),
+    "logits of the assistant": Arm("distill", taught_by="assistant"),
+}
+
 STUDY = Study(
     folder=Path("runs/kws"),
-    arms={recipe: Arm("distill", (f"transfer={recipe}",)) for recipe in RECIPES},
-    groups={"recipes": RECIPES},
-    compared=tuple((recipe, "none") for recipe in RECIPES[1:]),
+    arms=ARMS,
+    groups={
+        "recipes": RECIPES,
+        "teachers": ("mean teacher", "earlier copy", "ensemble", "assistant", "logits of the assistant"),
+        "long": ("function matching, 60 epochs", "logits, 60 epochs", "none, 60 epochs"),
+    },
+    compared=(
+        *((recipe, "none") for recipe in RECIPES[1:]),
+        *((arm, "none") for arm in ("mean teacher", "earlier copy", "ensemble", "logits of the assistant")),
+        ("ensemble", "logits"),
+        ("logits of the assistant", "logits"),
+        ("function matching, 60 epochs", "none, 60 epochs"),
+        ("function matching, 60 epochs", "logits, 60 epochs"),
+        ("logits, 60 epochs", "none, 60 epochs"),
+    ),
     fractions=(0.1, 1.0),
 )
 

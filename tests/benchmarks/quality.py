@@ -9,11 +9,11 @@ STUDY = Study(
     folder=Path("runs/quality"),
     arms={
         "baseline": Arm("baseline"),
-        "distill": Arm("distill"),
+        "distill": Arm("distill", taught_by="teacher"),
         "finetune": Arm("finetune", start="distill"),
-        "none, distill's steps": Arm("distill", ("transfer=none",)),
+        "none, distill's steps": Arm("distill", ("transfer=none",), taught_by="teacher"),
         "baseline, smoothed labels": Arm("baseline", ("distiller.terms.labels.loss.smoothing=0.1",)),
-        "pseudo-labels": Arm("distill", ("transfer=hard_labels",)),
+        "pseudo-labels": Arm("distill", ("transfer=hard_labels",), taught_by="teacher"),
         "pseudo-labels, finetuned": Arm("finetune", start="pseudo-labels"),
     },
     groups={

@@ -29,11 +29,14 @@ class Arm(NamedTuple):
         stage: which stage's length and labels it takes.
         words: what differs from the experiment.
         start: the arm whose weights it starts from.
+        taught_by: an arm, ``"teacher"`` for the seed's own, ``"teachers"`` for all of them together; ``None`` where
+            nobody is needed, or where the words say who.
     """
 
     stage: str
     words: tuple[str, ...] = ()
     start: str | None = None
+    taught_by: str | None = None
 
 
 class Study(NamedTuple):
@@ -61,6 +64,9 @@ class Study(NamedTuple):
         name = re.sub(r"[,']", "", arm).replace(" ", "_")
         return self.folder / f"labels{fraction:g}" / f"seed{seed}" / name
 
+    def teacher_folder(self, number: int) -> Path:
+        return self.folder / f"teacher{number}"
+
     def config(self, stage: str, folder: Path, *words: str) -> dict[str, Any]:
         quiet = ("logger=csv", "callbacks=none", "trainer.enable_progress_bar=false")
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
@@ -70,16 +76,23 @@ class Study(NamedTuple):
     def plan(self, fraction: float, group: str, seeds: range) -> Iterator[dict[str, Any]]:
         """Configs in an order in which stopping early leaves whole seeds."""
         for seed in seeds:
-            teacher = self.folder / f"teacher{seed % self.teachers}"
-            yield self.config("teacher", teacher, f"seed={seed % self.teachers}")
+            teacher = seed % self.teachers
+            yield self.config("teacher", self.teacher_folder(teacher), f"seed={teacher}")
             for name in self.groups[group]:
                 arm = self.arms[name]
                 words = [f"seed={seed}", f"corpus.labelled_fraction={fraction}", *arm.words]
-                if arm.stage == "distill":
-                    words.append(f"teacher.run={teacher}")
+                if arm.taught_by is not None:
+                    words.append(f"teacher.run={self.teaching(fraction, seed, arm.taught_by)}")
                 if arm.start is not None:
                     words.append(f"student.run={self.arm_folder(fraction, seed, arm.start)}")
                 yield self.config(arm.stage, self.arm_folder(fraction, seed, name), *words)
+
+    def teaching(self, fraction: float, seed: int, arm: str) -> str:
+        """What ``teacher.run`` takes."""
+        if arm == "teachers":
+            return f"[{','.join(str(self.teacher_folder(number)) for number in range(self.teachers))}]"
+        own = self.teacher_folder(seed % self.teachers)
+        return str(own if arm == "teacher" else self.arm_folder(fraction, seed, arm))
 
     def train(self, fraction: str, arms: str, seeds: str = "10", part: str = "0/1") -> None:
         """Train the arms of a group that are not finished; ``part=0/2`` takes every second seed."""
@@ -104,7 +117,7 @@ class Study(NamedTuple):
     def table(self) -> Iterator[str]:
         """Markdown: the arms and the differences between them, in per cent of test cuts, with 95 % intervals."""
         for seed in range(self.teachers):
-            if (read := right(self.folder / f"teacher{seed}")) is not None:
+            if (read := right(self.teacher_folder(seed))) is not None:
                 yield f"teacher, seed {seed}: {100 * read[0].mean():.2f} %"
         for fraction in self.fractions:
             scores, speakers = self.scores(fraction)
