@@ -6,7 +6,7 @@ number of decibels below it, so neither the microphone's gain nor the rest of th
 
 import math
 import warnings
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torchaudio
@@ -14,6 +14,10 @@ from torch import Tensor, nn
 
 # Mel power below which a clip counts as silent: 20 dB under the rounding noise of 16-bit audio in [-1, 1].
 SILENCE = 1e-10
+# torch's names.
+_PADDINGS = {"reflect": "reflect", "zeros": "constant"}
+
+Samples = TypeVar("Samples", int, Tensor)
 
 
 class SpecMasks(NamedTuple):
@@ -34,6 +38,9 @@ class LogMel(nn.Module):
     x = 1 + 20 / floor_db * log10(max(P / max P, 10^(-floor_db / 10))), where P is the mel power (HTK scale,
     Hann window) and the inner maximum is over the clip. A clip without any sound is -1 everywhere.
 
+    In a ragged batch every utterance has the features that it has alone: its peak and the mean that masks leave are its
+    own, and beyond its end is silence.
+
     Args:
         sample_rate: of the waveforms, in Hz.
         window_seconds: length of the analysis window; the FFT pads it with zeros to a power of two.
@@ -42,9 +49,12 @@ class LogMel(nn.Module):
         low_hz: lower edge of the lowest band.
         high_hz: upper edge of the highest band, at most half the sample rate.
         floor_db: dynamic range kept below the clip's peak.
+        padding: what the first and the last frame hear outside the clip: "reflect", the clip mirrored, or "zeros",
+            which ragged batches need.
 
     Raises:
-        ValueError: if the band edges do not fit the sample rate, or a band is too narrow to hold an FFT bin.
+        ValueError: if the band edges do not fit the sample rate, a band is too narrow to hold an FFT bin, or there is
+            no such padding.
     """
 
     window: Tensor
@@ -59,8 +69,11 @@ class LogMel(nn.Module):
         low_hz: float = 20.0,
         high_hz: float = 7600.0,
         floor_db: float = 60.0,
+        padding: str = "reflect",
     ) -> None:
         super().__init__()
+        if padding not in _PADDINGS:
+            raise ValueError(f"frontend.padding={padding}: there are {', '.join(_PADDINGS)}")
         if not 0 <= low_hz < high_hz <= sample_rate / 2:
             raise ValueError(
                 f"mel bands from {low_hz} to {high_hz} Hz do not fit audio of {sample_rate} Hz: "
@@ -70,6 +83,7 @@ class LogMel(nn.Module):
         self.hop_seconds = hop_seconds
         self.bins = bins
         self.floor_db = floor_db
+        self.padding = padding
         self.hop_length = round(hop_seconds * sample_rate)
         self.window_length = round(window_seconds * sample_rate)
         # A power of two: ONNX Runtime takes other lengths five times slower and a hundred times less exactly.
@@ -83,30 +97,39 @@ class LogMel(nn.Module):
             "low_hz": low_hz,
             "high_hz": high_hz,
             "floor_db": floor_db,
+            "padding": padding,
         }
         filters = _mel_filters(self.fft_length // 2 + 1, low_hz, high_hz, bins, sample_rate)
         # Derived from the settings, so not part of the weights.
         self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("window", torch.hann_window(self.window_length), persistent=False)
 
-    def frames(self, num_samples: int) -> int:
-        """Number of frames of a waveform of ``num_samples`` samples."""
+    def frames(self, num_samples: Samples) -> Samples:
+        """Number of frames of a waveform of ``num_samples`` samples, or of each of several (B,)."""
         return num_samples // self.hop_length + 1
 
-    def forward(self, waveform: Tensor, masks: SpecMasks | None = None) -> Tensor:
+    def forward(
+        self, waveform: Tensor, masks: SpecMasks | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
         """Compute the features of a batch of clips.
 
         Args:
-            waveform: (B, T) float32 in [-1, 1], longer than half an FFT.
+            waveform: (B, T) float32 in [-1, 1], zero beyond each clip's end; longer than half an FFT if reflected.
             masks: what to replace by the clip's mean.
+            lengths: (B,) int64, samples of each clip; ``None`` where all have T.
 
         Returns:
             (B, bins, frames) float32, also under autocast.
-        """
-        with torch.autocast(waveform.device.type, enabled=False):
-            return self._features(waveform.float(), masks)
 
-    def _features(self, waveform: Tensor, masks: SpecMasks | None) -> Tensor:
+        Raises:
+            ValueError: if there are lengths and the padding is not zeros.
+        """
+        if lengths is not None and self.padding != "zeros":
+            raise ValueError("utterances of different lengths need frontend.padding=zeros")
+        with torch.autocast(waveform.device.type, enabled=False):
+            return self._features(waveform.float(), masks, lengths)
+
+    def _features(self, waveform: Tensor, masks: SpecMasks | None, lengths: Tensor | None) -> Tensor:
         spectrum = torch.stft(
             waveform,
             self.fft_length,
@@ -114,22 +137,35 @@ class LogMel(nn.Module):
             self.window_length,
             window=self.window,
             center=True,
+            pad_mode=_PADDINGS[self.padding],
             return_complex=True,
         )
         # Not abs().square(): the square root in between costs half of the whole frontend.
         power = spectrum.real.square() + spectrum.imag.square()
         mel = (power.transpose(1, 2) @ self.filters).transpose(1, 2)
+        if lengths is not None:
+            heard = torch.arange(mel.shape[2], device=mel.device) < self.frames(lengths)[:, None]
+            mel = mel * heard[:, None, :]
         peak = mel.amax(dim=(1, 2), keepdim=True).clamp(min=SILENCE)
         relative = (mel / peak).clamp(min=10 ** (-self.floor_db / 10))
         features = 1 + 20 / self.floor_db * relative.log10()
-        return features if masks is None else self._masked(features, masks)
+        if masks is None:
+            return features
+        if lengths is None:
+            return self._masked(features, masks)
+        return torch.where(heard[:, None, :], self._masked(features, masks, heard), features)
 
-    def _masked(self, features: Tensor, masks: SpecMasks) -> Tensor:
+    def _masked(self, features: Tensor, masks: SpecMasks, heard: Tensor | None = None) -> Tensor:
         bins, frames = features.shape[1:]
         seconds = torch.arange(frames, device=features.device) * self.hop_seconds
         bands = (torch.arange(bins, device=features.device) + 0.5) / bins
         hidden = _covered(bands, masks.frequency)[:, :, None] | _covered(seconds, masks.time)[:, None, :]
-        return torch.where(hidden, features.mean(dim=(1, 2), keepdim=True), features)
+        if heard is None:
+            mean = features.mean(dim=(1, 2), keepdim=True)
+        else:
+            total = torch.einsum("bmf,bf->b", features, heard.to(features.dtype))
+            mean = (total / (bins * heard.sum(dim=1)))[:, None, None]
+        return torch.where(hidden, mean, features)
 
 
 class MFCC(LogMel):
@@ -158,9 +194,10 @@ class MFCC(LogMel):
         low_hz: float = 20.0,
         high_hz: float = 7600.0,
         floor_db: float = 60.0,
+        padding: str = "reflect",
         coefficients: int = 40,
     ) -> None:
-        super().__init__(sample_rate, window_seconds, hop_seconds, bins, low_hz, high_hz, floor_db)
+        super().__init__(sample_rate, window_seconds, hop_seconds, bins, low_hz, high_hz, floor_db, padding)
         if not 1 <= coefficients <= bins:
             raise ValueError(
                 f"{coefficients} coefficients of {bins} mel bands: set 1 <= coefficients <= bins"
@@ -170,8 +207,8 @@ class MFCC(LogMel):
         dct = torchaudio.functional.create_dct(coefficients, bins, norm="ortho")
         self.register_buffer("dct", dct, persistent=False)
 
-    def _features(self, waveform: Tensor, masks: SpecMasks | None) -> Tensor:
-        return self.dct.mT @ super()._features(waveform, masks)
+    def _features(self, waveform: Tensor, masks: SpecMasks | None, lengths: Tensor | None) -> Tensor:
+        return self.dct.mT @ super()._features(waveform, masks, lengths)
 
 
 def _mel_filters(spectrum_bins: int, low_hz: float, high_hz: float, bins: int, sample_rate: int) -> Tensor:

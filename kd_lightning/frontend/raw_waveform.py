@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from kd_lightning.frontend.features import SpecMasks
+from kd_lightning.frontend.features import Samples, SpecMasks
 
 
 class RawWaveform(nn.Module):
@@ -25,10 +25,12 @@ class RawWaveform(nn.Module):
             "sample_rate": sample_rate,
         }
 
-    def frames(self, num_samples: int) -> int:
-        """Number of frames of a waveform of ``num_samples`` samples: as many."""
+    def frames(self, num_samples: Samples) -> Samples:
+        """Number of frames of a waveform of ``num_samples`` samples, or of each of several (B,): as many."""
         return num_samples
 
-    def forward(self, waveform: Tensor, masks: SpecMasks | None = None) -> Tensor:
-        """Return the waveform (B, T) as float32, also under autocast; ``masks`` are ignored."""
+    def forward(
+        self, waveform: Tensor, masks: SpecMasks | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
+        """Return the waveform (B, T) as float32, also under autocast; ``masks`` and ``lengths`` are ignored."""
         return waveform.to(torch.float32)

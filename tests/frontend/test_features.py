@@ -153,3 +153,32 @@ def test_impossible_settings_are_refused() -> None:
         LogMel(bins=200)
     with pytest.raises(ValueError, match="41 coefficients of 40 mel bands"):
         MFCC(coefficients=41)
+
+
+RAGGED = [4321, 16000, 640, 9999]
+
+
+def ragged() -> Tensor:
+    """Utterances of different lengths, the second the loudest, zero beyond their ends."""
+    batch = noise(4) * torch.tensor([0.1, 1.0, 0.3, 0.5])[:, None]
+    return batch * (torch.arange(batch.shape[1]) < torch.tensor(RAGGED)[:, None])
+
+
+def test_an_utterance_has_the_same_features_alone_and_in_a_ragged_batch() -> None:
+    frontend = LogMel(padding="zeros")
+    hidden = masks([(0.0, 0.02)], [(0.25, 0.5)])
+    batch_masks = SpecMasks(*(spans.expand(4, -1, -1) for spans in hidden))
+    together = frontend(ragged(), batch_masks, torch.tensor(RAGGED))
+    for row, length in enumerate(RAGGED):
+        alone = frontend(ragged()[row, None, :length], hidden)[0]
+        frames = frontend.frames(length)
+        assert alone.shape[1] == frames
+        torch.testing.assert_close(together[row, :, :frames], alone, rtol=0, atol=1e-5)
+        assert (together[row, :, frames:] == -1).all()
+
+
+def test_reflected_padding_refuses_ragged_batches() -> None:
+    with pytest.raises(ValueError, match=r"frontend\.padding=zeros"):
+        LogMel()(ragged(), lengths=torch.tensor(RAGGED))
+    with pytest.raises(ValueError, match="reflect, zeros"):
+        LogMel(padding="same")
