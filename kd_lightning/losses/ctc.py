@@ -15,8 +15,8 @@ from kd_lightning.losses.summed import Summed, require_same_shape
 def ctc(logits: Tensor, frames: Tensor, tokens: Tensor, token_lengths: Tensor, labelled: Tensor) -> Summed:
     """-log p(transcript | utterance) over the number of its tokens, as torch's mean reduction.
 
-    Utterances without a transcript count as little as those whose transcript needs more frames than there are
-    (:func:`too_long`), which have no path and would cost infinity.
+    Utterances without a transcript do not count, nor do those whose transcript needs more frames than there are
+    (:func:`too_long`): it has no path and would cost infinity.
 
     Args:
         logits: (B, frames, V) of any floating type.
