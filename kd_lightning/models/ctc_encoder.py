@@ -46,11 +46,10 @@ class CTCEncoder(nn.Module):
         intermediate_layers: Sequence[int],
     ) -> None:
         super().__init__()
-        for number in intermediate_layers:
-            if not 1 <= number < len(layers):
-                raise ValueError(
-                    f"intermediate_layers: {number} of an encoder of {len(layers)} layers: use 1 to {len(layers) - 1}"
-                )
+        if not set(intermediate_layers) <= set(range(1, len(layers))):
+            raise ValueError(
+                f"intermediate_layers={list(intermediate_layers)}: set numbers from 1 to {len(layers) - 1}"
+            )
         self.width = width
         self.intermediate_layers = tuple(intermediate_layers)
         self.stem = ConvolutionalSubsampling(bins, width, channels)

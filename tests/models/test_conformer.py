@@ -85,7 +85,7 @@ def test_intermediate_layers_are_scored_in_training_only() -> None:
     shallow = tiny(layers=2).eval()
     shallow.load_state_dict(network.state_dict(), strict=False)
     torch.testing.assert_close(output.intermediate[1], shallow(features, LENGTHS).logits)
-    with pytest.raises(ValueError, match="intermediate_layers: 3 of an encoder of 3 layers: use 1 to 2"):
+    with pytest.raises(ValueError, match=r"intermediate_layers=\[3\]: set numbers from 1 to 2"):
         tiny(intermediate_layers=[3])
 
 
