@@ -13,6 +13,7 @@ from kd_lightning.experiment.targets import build
 from kd_lightning.models.attention_recogniser import AttentionRecogniser, EncoderDecoder
 from kd_lightning.models.conformer import Conformer
 from kd_lightning.models.listen_attend_spell import ListenAttendSpell, Listener, Speller
+from kd_lightning.models.timm_recogniser import TimmRecogniser
 from kd_lightning.models.transformer_recogniser import TransformerDecoder, TransformerRecogniser
 
 ENCODER = {"width": 16, "heads": 2, "inner": 32, "layers": 1, "kernel": 3, "channels": 4, "dropout": 0.0}
@@ -122,6 +123,18 @@ def test_a_config_puts_a_decoder_on_an_encoder() -> None:
     output = network(ragged(10), LENGTHS, PREFIX)
     assert output.logits.shape == (5, 16, 7)
     assert output.token_logits.shape == (5, 5, 7)
+
+
+@torch.no_grad()
+def test_an_image_network_of_timm_carries_a_decoder() -> None:
+    pytest.importorskip("timm")
+    encoder = partial(TimmRecogniser, name="mobilenetv3_small_050")
+    network = AttentionRecogniser(16, 5, encoder, partial(Speller, **SPELLER)).eval()
+    assert_padding_is_unheard(network, 16, 4, decoder=True)
+    features = ragged(16)
+    torch.testing.assert_close(
+        network(features, LENGTHS, PREFIX).logits, network.encoder(features, LENGTHS).logits
+    )
 
 
 def test_an_encoder_alone_has_no_next_token() -> None:
