@@ -29,7 +29,7 @@ def pipeline(request: Request) -> None:
     validation: dict[str, float] = {}
     for stage, config in configs.items():
         if stage == "distill":
-            warn_of_weak_teacher(validation)
+            warn_of_weak_teacher(config["monitor"], validation)
             if config["teacher"]["stored"] is True:
                 run_label(config, Path(config["folder"]).parent / "label")
         validation[stage] = next(iter(run_stage(config)["validation"].values()))
@@ -40,10 +40,12 @@ def pipeline(request: Request) -> None:
         print_report(write_report(Path(configs["finetune"]["folder"]).parent))
 
 
-def warn_of_weak_teacher(validation: dict[str, float]) -> None:
+def warn_of_weak_teacher(monitor: str, validation: dict[str, float]) -> None:
     """Say so when what teaches the student has nothing to teach."""
+    from kd_lightning.metrics.scores import is_better
+
     role = "assistant" if "assistant" in validation else "teacher"
-    if validation.get(role, 1.0) <= validation["baseline"]:
+    if role in validation and not is_better(monitor, validation[role], validation["baseline"]):
         logging.getLogger("kd_lightning").warning(
             "the %s (%.4f on validation) does not beat the baseline (%.4f): train it longer, or take a larger one",
             role,

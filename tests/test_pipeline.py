@@ -41,7 +41,7 @@ def test_an_assistant_has_a_row_and_the_gap_is_to_the_real_teacher(request_of, t
     ],
 )
 def test_whoever_teaches_the_student_should_beat_the_baseline(validation, role, caplog):
-    warn_of_weak_teacher(validation)
+    warn_of_weak_teacher("validation/accuracy", validation)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == (role is not None)
     assert all(line.startswith(f"the {role} (") and "does not beat the baseline" in line for line in said)

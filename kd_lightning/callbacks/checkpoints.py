@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from kd_lightning.files import whole
+from kd_lightning.metrics.scores import is_better
 
 
 def write(trainer: pl.Trainer, path: Path) -> None:
@@ -53,14 +54,14 @@ class LastCheckpoint(Checkpoint):
 
 
 class BestCheckpoint(Checkpoint):
-    """Keeps ``best.ckpt``, the weights of the highest ``monitor``.
+    """Keeps ``best.ckpt``, the weights of the best ``monitor``.
 
     The full validation before the first step counts too: a stage that starts from trained weights cannot end with
     worse.
 
     Args:
         folder: folder of the checkpoints.
-        monitor: key of a validation metric, the higher the better.
+        monitor: key of a validation metric; of error rates the lowest is best, of others the highest.
     """
 
     def __init__(self, folder: str, monitor: str) -> None:
@@ -75,7 +76,7 @@ class BestCheckpoint(Checkpoint):
                 f"monitor={self.monitor} is not validated; there are {sorted(trainer.callback_metrics)}"
             )
         score = float(trainer.callback_metrics[self.monitor])
-        if self.score is None or score > self.score:
+        if self.score is None or is_better(self.monitor, score, self.score):
             self.score, self.step = score, trainer.global_step
             write(trainer, self.path)
 

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from kd_lightning.metrics.scores import is_better
+
 
 class StopAt(pl.Callback):
-    """Stops training once ``metric`` is at least ``value``; a resumed run remembers that it had stopped.
+    """Stops training once ``metric`` is as good as ``value``; a resumed run remembers that it had stopped.
 
     Args:
-        metric: key of a validation metric, the higher the better.
+        metric: key of a validation metric; error rates have to fall to ``value``, others to rise to it.
         value: the quality that is enough.
     """
 
@@ -24,7 +26,8 @@ class StopAt(pl.Callback):
         if self.metric not in trainer.callback_metrics:
             known = sorted(trainer.callback_metrics)
             raise ValueError(f"stop_at.metric {self.metric!r} is not validated here; there are {known}")
-        if not trainer.sanity_checking and float(trainer.callback_metrics[self.metric]) >= self.value:
+        score = float(trainer.callback_metrics[self.metric])
+        if not trainer.sanity_checking and not is_better(self.metric, self.value, score):
             self.reached = trainer.should_stop = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -1,9 +1,24 @@
-"""The interval of an accuracy, from the lines of ``predictions.jsonl``."""
+"""Which way a metric is good, and the intervals of a test from the lines of ``predictions.jsonl``."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from kd_lightning.metrics.intervals import interval
+from kd_lightning.metrics.word_errors import character_edits, rate_interval, word_edits
+
+# Error rates; every other metric is the better the higher it is.
+ERROR_RATES = ("wer", "cer")
+
+
+def is_better(key: str, score: float, other: float) -> bool:
+    """Whether a score of a metric beats another.
+
+    Args:
+        key: of the metric, with or without what it was measured on: "validation/wer".
+        score: to compare.
+        other: to compare it with.
+    """
+    return score < other if key.rpartition("/")[2] in ERROR_RATES else score > other
 
 
 def accuracy_interval(predictions: Sequence[dict[str, Any]]) -> list[float]:
@@ -17,3 +32,21 @@ def accuracy_interval(predictions: Sequence[dict[str, Any]]) -> list[float]:
     """
     correct = [line["reference"] == line["output"] for line in predictions]
     return list(interval(correct, [line["speaker"] for line in predictions]))
+
+
+def error_rate_intervals(predictions: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """95 % intervals of word and character error rate, clustered by speaker.
+
+    Args:
+        predictions: lines with ``reference`` and ``output`` in the scoring form, and ``speaker``.
+
+    Returns:
+        lower and upper end by key, "wer" and "cer".
+    """
+    speakers = [line["speaker"] for line in predictions]
+    texts = [line["reference"] for line in predictions], [line["output"] for line in predictions]
+    found = {
+        "wer": rate_interval(word_edits(*texts), speakers),
+        "cer": rate_interval(character_edits(*texts), speakers),
+    }
+    return {key: [estimate.low, estimate.high] for key, estimate in found.items()}
