@@ -45,23 +45,22 @@ def score(run: Path, words: dict[str, Any]) -> None:
 
     from kd_lightning.experiment.finished import build_evaluation, build_scorer
     from kd_lightning.files import write
-    from kd_lightning.metrics.scores import accuracy_interval
 
     evaluation = build_evaluation(run, words)
     distiller, trainer = build_scorer(evaluation)
     metrics = trainer.test(distiller, datamodule=evaluation.datamodule, verbose=False)[0]
-    lines = distiller.predictions
-    low, high = accuracy_interval(lines)
+    lines, intervals = distiller.predictions, distiller.intervals()
     result = {
         "metrics": metrics,
-        "intervals": {"accuracy": [low, high]},
+        "intervals": intervals,
         "corpus": evaluation.config["corpus"],
     }
     folder = run / "evaluation"
     write(folder / "predictions.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     write(folder / "metrics.json", json.dumps(result, indent=2) + "\n")
     for key, value in metrics.items():
-        print(f"{key:>12}  {value:.4f}" + (f"  [{low:.4f}, {high:.4f}]" if key == "accuracy" else ""))
+        low_high = f"  [{intervals[key][0]:.4f}, {intervals[key][1]:.4f}]" if key in intervals else ""
+        print(f"{key:>12}  {value:.4f}{low_high}")
     print(f"{len(lines)} test cuts; written to {folder}")
 
 

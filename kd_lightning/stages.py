@@ -24,7 +24,6 @@ from kd_lightning.experiment.compose import difference
 from kd_lightning.experiment.finished import fingerprints
 from kd_lightning.files import whole, write
 from kd_lightning.metrics import efficiency
-from kd_lightning.metrics.scores import accuracy_interval
 from kd_lightning.teachers.finished_run import WEIGHTS
 
 log = logging.getLogger("kd_lightning")
@@ -177,7 +176,7 @@ def write_results(config: dict[str, Any], experiment: Experiment, folder: Path) 
         "best_step": experiment.best.step,
         "validation": {config["monitor"].removeprefix("validation/"): experiment.best.score},
         "metrics": {key: float(value) for key, value in trainer.callback_metrics.items() if "/" not in key},
-        "intervals": {"accuracy": accuracy_interval(distiller.predictions)},
+        "intervals": distiller.intervals(),
         "notes": experiment.notes,
     }
     for logger in trainer.loggers:

@@ -86,6 +86,10 @@ class Distiller(pl.LightningModule):
         """What student and teacher say of a batch; each task writes its own."""
         raise NotImplementedError
 
+    def intervals(self) -> dict[str, list[float]]:
+        """95 % intervals of a test's metrics by key, from :attr:`predictions`; each task writes its own."""
+        raise NotImplementedError
+
     def size_terms(self, batch: Any) -> None:
         """Create projectors from the shapes of one dry batch, leaving weights and buffers of the student alone."""
         self.student.eval()
@@ -159,6 +163,14 @@ class Distiller(pl.LightningModule):
         sums = torch.stack(list(self._logged.values()))
         torch.distributed.all_reduce(sums)
         return dict(zip(self._logged, sums / ranks, strict=True))
+
+    def gather_predictions(self) -> None:
+        """Bring the predictions of all ranks together, ordered by cut."""
+        if self.trainer.world_size > 1:
+            gathered: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(gathered, self.predictions)
+            self.predictions = [line for part in gathered for line in part]
+        self.predictions.sort(key=lambda line: str(line["cut"]))
 
     # The teacher stays as it is, or follows the student
 

@@ -15,6 +15,7 @@ from kd_lightning.distillers.quantisation import FakeInt8
 from kd_lightning.distillers.terms import Step, Term
 from kd_lightning.labels.format import Stored
 from kd_lightning.metrics.classification import keyword_metrics
+from kd_lightning.metrics.scores import accuracy_interval
 from kd_lightning.models.taps import Taps
 from kd_lightning.models.waveform_model import KeywordOutput, WaveformModel
 from kd_lightning.teachers.ensemble import Ensemble, Features
@@ -116,11 +117,10 @@ class KeywordDistiller(Distiller):
                 }
             )
 
+    def intervals(self) -> dict[str, list[float]]:
+        return {"accuracy": accuracy_interval(self.predictions)}
+
     def on_test_epoch_end(self) -> None:
         self.log_dict(dict(self.test_metrics.compute()))
         self.test_metrics.reset()
-        if self.trainer.world_size > 1:
-            gathered: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(gathered, self.predictions)
-            self.predictions = [line for part in gathered for line in part]
-        self.predictions.sort(key=lambda line: str(line["cut"]))
+        self.gather_predictions()
