@@ -46,7 +46,7 @@ class KeywordBatch(NamedTuple):
         return self._replace(
             waveform=self.waveform.to(device, non_blocking=non_blocking),
             labels=self.labels.to(device, non_blocking=non_blocking),
-            masks=SpecMasks(*(mask.to(device, non_blocking=non_blocking) for mask in self.masks)),
+            masks=self.masks.to(device, non_blocking),
             stored=None if self.stored is None else self.stored.to(device, non_blocking),
         )
 

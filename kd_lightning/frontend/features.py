@@ -31,6 +31,10 @@ class SpecMasks(NamedTuple):
     time: Tensor
     frequency: Tensor
 
+    def to(self, device: torch.device, non_blocking: bool = False) -> "SpecMasks":
+        """The masks on a device."""
+        return SpecMasks(*(spans.to(device, non_blocking=non_blocking) for spans in self))
+
 
 class LogMel(nn.Module):
     """Log-mel spectrogram in [-1, 1]: 1 at the clip's loudest bin, -1 at ``floor_db`` below it and under.
