@@ -1,4 +1,4 @@
-"""Augmentation of one-second clips as a pure function of (seed, cut id, view), replayable at will.
+"""Augmentation of clips and utterances as a pure function of (seed, cut id, view), replayable at will.
 
 All random numbers of a view are the bytes of one SHAKE-128 digest of (seed, cut id, view), each setting reading its
 own: the batch, the worker, the rank and the ranges of the other settings cannot change them. Masks are read after the
@@ -106,6 +106,8 @@ class Augment:
         frequency_masks: number of masks in frequency.
         frequency_mask: widest of them, as a fraction of the bands.
         mixup: share of views that are mixed with another clip.
+        keep_length: whether a view is as long as its clip, as networks that hear a fixed window need; otherwise a view
+            at speed s has T / s samples, and nothing is cut off or shifted.
         sample_rate: of the waveforms, in Hz.
 
     Raises:
@@ -126,6 +128,7 @@ class Augment:
         frequency_masks: int = 2,
         frequency_mask: float = 0.2,
         mixup: float = 0.0,
+        keep_length: bool = True,
         sample_rate: int = 16000,
     ) -> None:
         for name, (low, high) in {"speed": speed, "gain": gain, "snr": snr}.items():
@@ -137,12 +140,15 @@ class Augment:
                 raise ValueError(f"augment.{name}={share} is not in [0, 1]")
         if speed[0] <= 0 or shift < 0 or time_mask < 0:
             raise ValueError("augment.speed must be above 0, augment.shift and augment.time_mask at least 0")
+        if not keep_length and (shift or mixup):
+            raise ValueError("augment.shift and augment.mixup are for clips of one length: set both to 0")
         self.seed = seed
         self.shift, self.speed, self.gain, self.snr = shift, speed, gain, snr
         self.clean, self.telephone = clean, telephone
         self.time_masks, self.time_mask = time_masks, time_mask
         self.frequency_masks, self.frequency_mask = frequency_masks, frequency_mask
         self.mixup = mixup
+        self.keep_length = keep_length
         self.sample_rate = sample_rate
 
     def __call__(self, waveform: Waveform, cut_id: str, view: int, noise: NoiseBank) -> Augmented:
@@ -156,7 +162,12 @@ class Augment:
         """
         draws = self._draw(cut_id, view, 0)
         speed, shift, gain, clean, snr, place, telephone = draws[:_OF_WAVEFORM].tolist()
-        speech = warp(waveform, _between(self.speed, speed), self.sample_rate * self.shift * (2 * shift - 1))
+        if self.keep_length:
+            speech = warp(
+                waveform, _between(self.speed, speed), self.sample_rate * self.shift * (2 * shift - 1)
+            )
+        else:
+            speech = stretch(waveform, _between(self.speed, speed))
         speech *= np.float32(10 ** (_between(self.gain, gain) / 20))
         if clean >= self.clean:
             heard = noise.draw(place, len(speech))
@@ -166,11 +177,27 @@ class Augment:
         peak = max(speech.max(), -speech.min())
         if peak > 1:
             speech /= peak
-        seconds = len(speech) / self.sample_rate
+        return Augmented(speech, *self._masks(draws[_OF_WAVEFORM:], len(speech)))
+
+    def other_masks(self, cut_id: str, view: int, samples: int) -> tuple[Waveform, Waveform]:
+        """Other masks for the same view: the second of two views of one waveform.
+
+        Args:
+            cut_id: names the clip.
+            view: number of the view.
+            samples: length of the view.
+
+        Returns:
+            masks in time (M, 2) and in frequency (N, 2), as in :class:`Augmented`.
+        """
+        count = 2 * (self.time_masks + self.frequency_masks)
+        return self._masks(_uniform(f"{self.seed}/{view}/{cut_id}/other", count), samples)
+
+    def _masks(self, draws: npt.NDArray[np.float64], samples: int) -> tuple[Waveform, Waveform]:
+        seconds = samples / self.sample_rate
         longest = min(self.time_mask, _MASKED_SHARE * seconds / max(self.time_masks, 1))
-        pairs = draws[_OF_WAVEFORM:].reshape(-1, 2)
-        return Augmented(
-            speech,
+        pairs = draws.reshape(-1, 2)
+        return (
             _masks(pairs[: self.time_masks], longest, seconds),
             _masks(pairs[self.time_masks :], self.frequency_mask, 1.0),
         )
@@ -221,6 +248,17 @@ def warp(waveform: Waveform, speed: float, shift: float) -> Waveform:
     lower = waveform[left]
     warped[begin : end + 1] = lower + fraction * (waveform[left + 1] - lower)
     return warped
+
+
+def stretch(waveform: Waveform, speed: float) -> Waveform:
+    """Play an utterance faster or slower: y(t) = x(speed * t), (T,) -> (T / speed,), linearly interpolated.
+
+    Args:
+        waveform: (T,) x.
+        speed: above 1 is faster (and higher).
+    """
+    position = speed * np.arange(max(1, round(len(waveform) / speed)))
+    return np.interp(position, np.arange(len(waveform)), waveform).astype(np.float32)
 
 
 def active_power(waveform: Waveform, sample_rate: int) -> float:
