@@ -7,7 +7,7 @@ networks are in :mod:`kd_lightning.distillers.hints`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -46,16 +46,16 @@ class Step(NamedTuple):
 
 
 class Term(nn.Module):
-    """One loss. Maps a step to a sum and the count of valid items behind it."""
+    """One loss. Maps a step of its task to a sum and the count of valid items behind it."""
 
     needs_teacher = True
     student_paths: tuple[str, ...] = ()
     teacher_paths: tuple[str, ...] = ()
 
-    def size(self, step: Step) -> None:
+    def size(self, step: Any) -> None:
         """Create what depends on the shapes of one dry batch. Most terms have nothing to create."""
 
-    def forward(self, step: Step) -> Summed:
+    def forward(self, step: Any) -> Summed:
         raise NotImplementedError
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from recipes import KEYWORD
 
 from kd_lightning.corpora.batches import KeywordBatch
 from kd_lightning.distillers.keyword import KeywordDistiller
@@ -14,7 +15,6 @@ from kd_lightning.experiment.finished import build_model
 from kd_lightning.experiment.targets import build
 
 CLASSES = ["yes", "no", "stop"]
-RECIPES = sorted(path.stem for path in (conf_folder() / "transfer").glob("*.yaml"))
 
 
 def distill_config(*words: str) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def distill_config(*words: str) -> dict[str, Any]:
         return stage_config(Request(compose("config", overrides=list(words)), words), "distill")
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", KEYWORD)
 def test_every_recipe_takes_a_step(recipe: str, batch: KeywordBatch) -> None:
     config = distill_config(f"transfer={recipe}")
     torch.manual_seed(0)
