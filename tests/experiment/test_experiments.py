@@ -2,6 +2,7 @@
 
 import pytest
 from hydra import compose, initialize_config_dir
+from recipes import KEYWORD
 
 from kd_lightning.experiment.build import build_experiment
 from kd_lightning.experiment.compose import Request, conf_folder, stage_config
@@ -54,7 +55,7 @@ def test_every_choice_composes(group, name):
     assert all(config["stage"] == stage for stage, config in configs.items())
 
 
-@pytest.mark.parametrize("transfer", names("transfer"))
+@pytest.mark.parametrize("transfer", KEYWORD)
 def test_every_recipe_builds(transfer, config_of, teacher_run, tmp_path):
     words = [f"teacher.run={teacher_run}", f"transfer={transfer}"]
     # The small teacher is no deeper than its student: its layers go by the same names.
