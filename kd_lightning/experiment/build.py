@@ -90,9 +90,9 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
         student=student,
         teacher=teacher if learns_from_teacher(config) and not stored else None,
         stored=stored,
-        quantisation=build(config["quantisation"] or None),
         optimizer=build(config["optimizer"]),
         scheduler=build(config["scheduler"]),
+        **({"quantisation": build(config["quantisation"])} if config["quantisation"] else {}),
     )
     if config["quantisation"]:
         notes.append("trained and validated with the rounding of its int8 export")
@@ -157,7 +157,7 @@ def build_student(config: dict[str, Any], datamodule: Any) -> WaveformModel:
     node = config["student"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["seed"])
-        student = build_model(node, len(datamodule.classes))
+        student = build_model(node, len(datamodule.classes), config["task"])
     if node["run"] is not None:
         if isinstance(node["run"], list):
             raise ValueError("student.run: a student starts from one run, an ensemble is for teacher.run")
@@ -195,7 +195,7 @@ def build_teacher(
         average_of_student: MovingAverage = build(average, MovingAverage, student=student)
         return average_of_student
     if checkpoint:
-        return _teacher_of_checkpoint(node, datamodule)
+        return _teacher_of_checkpoint(node, config["task"], datamodule)
     if not run:
         raise ValueError(
             "this stage learns from a teacher: set teacher.run=<folder of a finished run>, or transfer=none"
@@ -213,7 +213,7 @@ def _teacher_of_run(run: Path, datamodule: Any) -> WaveformModel:
     return teacher
 
 
-def _teacher_of_checkpoint(node: dict[str, Any], datamodule: Any) -> WaveformModel:
+def _teacher_of_checkpoint(node: dict[str, Any], task: str, datamodule: Any) -> WaveformModel:
     """The network of ``teacher.network`` with the weights of a file, which does not say what its classes are.
 
     A checkpoint that lies in a run's folder is compared with the config of that run.
@@ -222,7 +222,7 @@ def _teacher_of_checkpoint(node: dict[str, Any], datamodule: Any) -> WaveformMod
     if "network" not in node:
         raise ValueError("teacher.checkpoint needs a teacher with a network: choose teacher=<network>")
     with torch.random.fork_rng(devices=[]):
-        teacher = build_model(node, len(datamodule.classes))
+        teacher = build_model(node, len(datamodule.classes), task)
     run = path.parents[1]
     if (run / "config.json").is_file():
         check_same_task(run, node, "teacher", teacher, datamodule)

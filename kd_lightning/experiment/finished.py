@@ -17,25 +17,32 @@ from kd_lightning.distillers.distiller import Distiller
 from kd_lightning.experiment.compose import with_keys
 from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.targets import build, resolve
+from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.waveform_model import WaveformModel
 from kd_lightning.teachers.finished_run import WEIGHTS, check_compatible, load_weights
 
+# What joins a network to its frontend, by task.
+MODELS: dict[str, type[WaveformModel]] = {"keyword": WaveformModel, "recognition": Recogniser}
 
-def build_model(node: dict[str, Any], classes: int) -> WaveformModel:
+
+def build_model(node: dict[str, Any], classes: int, task: str = "keyword") -> WaveformModel:
     """A network with its frontend, sized by what the corpus says.
 
     Args:
         node: ``{"network": …, "frontend": …}``.
-        classes: number of classes.
+        classes: number of classes, or of tokens.
+        task: ``config["task"]``.
 
     Raises:
-        ValueError: the network gives another number of scores, or does not take such features.
+        ValueError: the network gives another number of scores or does not take such features, or there is no such task.
     """
     frontend = build(node["frontend"], nn.Module)
     # Networks of other libraries have their sizes in the config.
     wanted = inspect.signature(resolve(node["network"].get("_target_"))).parameters
     sizes = {key: size for key, size in (("bins", frontend.bins), ("classes", classes)) if key in wanted}
-    model = WaveformModel(frontend, build(node["network"], nn.Module, **sizes))
+    if task not in MODELS:
+        raise ValueError(f"task={task}: there are {', '.join(MODELS)}")
+    model = MODELS[task](frontend, build(node["network"], nn.Module, **sizes))
     if "classes" not in wanted:
         _require_scores(model, node["network"]["_target_"], classes)
     return model
@@ -95,7 +102,7 @@ def finished_model(run: Path) -> tuple[WaveformModel, dict[str, Any]]:
         "weights"
     ):  # a pretrained encoder: the run has its weights, wherever they came from
         student = student | {"network": student["network"] | {"weights": None}}
-    model = build_model(student, len(config["classes"]))
+    model = build_model(student, len(config["classes"]), str(config.get("task")))
     load_weights(model, run)
     return model.eval(), config
 

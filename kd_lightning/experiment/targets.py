@@ -36,6 +36,7 @@ _RESERVED = ("_target_", "_partial_", "_args_")
 SETTINGS = (
     "kd_lightning.corpora.augment.Augment",
     "kd_lightning.corpora.synthetic.SyntheticSpeechCommands",
+    "kd_lightning.corpora.synthetic_sentences.",
     "kd_lightning.distillers.weights.",
 )
 

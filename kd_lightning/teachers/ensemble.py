@@ -19,11 +19,15 @@ class Features:
     Args:
         waveform: (B, T) float32 in [-1, 1].
         masks: stretches of the features to hide, in training.
+        samples: (B,) int64, valid samples of utterances of different lengths; ``None`` where all are as long.
     """
 
-    def __init__(self, waveform: Tensor, masks: SpecMasks | None = None) -> None:
+    def __init__(
+        self, waveform: Tensor, masks: SpecMasks | None = None, samples: Tensor | None = None
+    ) -> None:
         self.waveform = waveform
         self.masks = masks
+        self.samples = samples
         self._computed: list[tuple[nn.Module, Tensor]] = []
 
     def __call__(self, frontend: nn.Module) -> Tensor:
@@ -31,9 +35,15 @@ class Features:
         for other, features in self._computed:
             if other.settings == frontend.settings:
                 return features
-        features = frontend(self.waveform, self.masks)
+        features = frontend(self.waveform, self.masks, self.samples)
         self._computed.append((frontend, features))
         return features
+
+    def frames(self, frontend: nn.Module) -> Tensor:
+        """(B,) int64, frames of each utterance behind a frontend."""
+        assert self.samples is not None
+        frames: Tensor = frontend.frames(self.samples)
+        return frames
 
 
 class Ensemble(nn.Module):
