@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from full_disk import no_file_beyond
 
-from kd_lightning.corpora import synthetic
+from kd_lightning.corpora import embedded, voices
 from kd_lightning.corpora.acoustics import (
     NOISE_KINDS,
     SAMPLE_RATE,
@@ -88,7 +88,7 @@ def test_the_default_speakers_are_all_different() -> None:
 
 def test_every_default_voice_is_known_to_espeak() -> None:
     espeak = Espeak()
-    for voice in [f"en-us+{v}" for v in synthetic.VARIANTS] + [f"{a}+f2" for a in synthetic.ACCENTS]:
+    for voice in [f"en-us+{v}" for v in voices.VARIANTS] + [f"{a}+f2" for a in voices.ACCENTS]:
         espeak.voice(voice)
     for unknown in ("en-us+nobody", "xx+f2"):
         with pytest.raises(ValueError, match="no voice"):
@@ -192,7 +192,7 @@ def test_a_disk_that_refuses_leaves_nothing_and_names_the_folder(tmp_path: Path)
 
 
 def test_without_espeak_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "find_spec", lambda name: None)
+    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "kd_lightning\[synthetic\]"'):
         SMALL.write(tmp_path)
 
