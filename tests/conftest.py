@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from quick import QUICK
 
 from kd_lightning.corpora.synthetic import SyntheticSpeechCommands
+from kd_lightning.corpora.synthetic_sentences import SyntheticCommonVoice, SyntheticLibriTTS
 from kd_lightning.experiment.compose import Request, conf_folder, stage_config
 
 torch.set_num_threads(1)
@@ -62,3 +63,33 @@ def teacher_run(quick_words: list[str], tmp_path_factory: pytest.TempPathFactory
         config = stage_config(Request(compose("config", overrides=words)), "teacher")
     run_stage(config)
     return Path(config["folder"])
+
+
+SENTENCES = {"clips": (24, 8, 8), "voices": (4, 2, 2)}
+
+
+@pytest.fixture(scope="session")
+def common_voice_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Common Voice in its published layout: a few sentences of eight voices, spoken by espeak-ng."""
+    return SyntheticCommonVoice(**SENTENCES).write(tmp_path_factory.mktemp("common_voice"))
+
+
+@pytest.fixture(scope="session")
+def libritts_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LibriTTS in its published layout, as small."""
+    return SyntheticLibriTTS(**SENTENCES).write(tmp_path_factory.mktemp("libritts"))
+
+
+@pytest.fixture(scope="session")
+def sentence_words(common_voice_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Quick words over the few sentences of Common Voice."""
+    return [
+        *("logger=csv", "callbacks=none", "trainer.enable_progress_bar=false"),
+        *("stages.teacher.trainer.max_epochs=1", "stages.distill.trainer.max_epochs=1"),
+        *("stages.finetune.trainer.max_epochs=1", "corpus.batch_seconds=16", "corpus.labelled_fraction=0.5"),
+        *(
+            "name=quick",
+            f"corpus.root={common_voice_root}",
+            f"paths.data={tmp_path_factory.mktemp('sentences')}",
+        ),
+    ]

@@ -90,7 +90,7 @@ class Classes:
         chosen = [np.flatnonzero(~extra)]
         for label in range(len(self.words), len(self.names)):
             candidates = np.flatnonzero(selection.labels == label)
-            order = _hash_order(clips["id"][selection.rows[candidates]])
+            order = hash_order(clips["id"][selection.rows[candidates]])
             chosen.append(candidates[order[:average]])
         return selection.take(np.sort(np.concatenate(chosen)))
 
@@ -139,7 +139,7 @@ def labelled(
                 f"corpus.labelled_fraction={fraction} leaves class {name!r} without a label: "
                 f"it has {len(members)} training clips; raise the fraction"
             )
-        chosen.append(members[_hash_order(clips["id"][selection.rows[members]])[:count]])
+        chosen.append(members[hash_order(clips["id"][selection.rows[members]])[:count]])
     return np.sort(np.concatenate(chosen))
 
 
@@ -152,6 +152,6 @@ def first(selection: Selection, count: int) -> Selection:
     return selection.take(np.sort(in_turn[:count]))
 
 
-def _hash_order(ids: npt.NDArray[np.bytes_]) -> Integers:
+def hash_order(ids: npt.NDArray[np.bytes_]) -> Integers:
     keys = [int.from_bytes(hashlib.blake2b(id, digest_size=8).digest(), "big") for id in ids.tolist()]
     return np.argsort(np.array(keys, np.uint64), kind="stable")

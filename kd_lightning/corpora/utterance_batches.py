@@ -1,0 +1,156 @@
+"""Ragged batches of utterances with their transcripts."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from kd_lightning.corpora.augment import Augment, Augmented, NoiseBank
+from kd_lightning.corpora.buckets import Integers, Item
+from kd_lightning.corpora.decoding import SAMPLE_RATE
+from kd_lightning.corpora.prepared_utterances import PreparedUtterances
+from kd_lightning.frontend.features import SpecMasks
+from kd_lightning.frontend.text import normalise
+from kd_lightning.frontend.tokens import Tokens
+
+# The corpora have no recordings of noise.
+_WHITE_NOISE = NoiseBank(np.empty(0, np.int16), [])
+
+
+class UtteranceBatch(NamedTuple):
+    """Utterances of about the same length.
+
+    Attributes:
+        waveform: (B, T) float32 in [-1, 1], zero beyond each utterance's end.
+        samples: (B,) int64, valid samples.
+        tokens: (B, U) int64 transcripts, padded with 0; empty where hidden.
+        token_lengths: (B,) int64.
+        labelled: (B,) bool, whether the transcript may be seen.
+        masks: SpecAugment's masks, none in evaluation.
+        other_masks: of a second view of the same waveform.
+        ids: (B,) cut ids.
+        speakers: (B,) speakers.
+        texts: (B,) what is said, as the corpus writes it.
+        snr: (B,) float32 signal-to-noise ratio of the recording in dB, NaN where unknown.
+    """
+
+    waveform: Tensor
+    samples: Tensor
+    tokens: Tensor
+    token_lengths: Tensor
+    labelled: Tensor
+    masks: SpecMasks
+    other_masks: SpecMasks
+    ids: list[str]
+    speakers: list[str]
+    texts: list[str]
+    snr: Tensor
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "UtteranceBatch":
+        """The batch on a device. Lightning would look at each id and each text for something to move."""
+        moved = ("waveform", "samples", "tokens", "token_lengths", "labelled")
+        return self._replace(
+            **{name: getattr(self, name).to(device, non_blocking=non_blocking) for name in moved},
+            masks=self.masks.to(device, non_blocking),
+            other_masks=self.other_masks.to(device, non_blocking),
+        )
+
+
+class UtteranceDataset(Dataset[UtteranceBatch]):
+    """Reads whole batches from a prepared corpus; nothing of it is held in memory but row numbers.
+
+    Args:
+        prepared: the corpus.
+        rows: (N,) of the prepared records, by position in this dataset.
+        visible: (N,) bool, whose transcripts may be seen.
+        tokens: spells them.
+        language: of the corpus, as in BCP 47.
+        augment: makes the views; None leaves every utterance as it is.
+    """
+
+    def __init__(
+        self,
+        prepared: PreparedUtterances,
+        rows: Integers,
+        visible: npt.NDArray[np.bool_],
+        tokens: Tokens,
+        language: str,
+        augment: Augment | None = None,
+    ) -> None:
+        self.prepared = prepared
+        self.rows = rows
+        self._visible = visible
+        self._tokens = tokens
+        self._language = language
+        self._augment = augment
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def seconds(self) -> npt.NDArray[np.float32]:
+        """(N,) length of each utterance."""
+        samples = self.prepared.records["samples"][self.rows]
+        return samples.astype(np.float32) / SAMPLE_RATE
+
+    def __getitem__(self, item: Item) -> UtteranceBatch:
+        return self.__getitems__([item])
+
+    def __getitems__(self, items: list[Item]) -> UtteranceBatch:
+        """The utterances and views ``items`` as one batch, in their order."""
+        chosen = [item.utterance for item in items]
+        records = self.prepared.records[self.rows[chosen]]
+        ids = [id.decode() for id in records["id"].tolist()]
+        texts = [self.prepared.text(record) for record in records]
+        views = [self._view(*one) for one in zip(records, ids, [item.view for item in items], strict=True)]
+        visible = self._visible[chosen]
+        tokens = [
+            torch.tensor(self.spell(text) if seen else [], dtype=torch.long)
+            for text, seen in zip(texts, visible.tolist(), strict=True)
+        ]
+        return UtteranceBatch(
+            waveform=pad_sequence([torch.from_numpy(view.waveform) for view in views], batch_first=True),
+            samples=torch.tensor([len(view.waveform) for view in views]),
+            tokens=pad_sequence(tokens, batch_first=True),
+            token_lengths=torch.tensor([len(spelt) for spelt in tokens]),
+            labelled=torch.from_numpy(visible),
+            masks=_stacked([(view.time_masks, view.frequency_masks) for view in views]),
+            other_masks=self._other_masks(views, ids, items),
+            ids=ids,
+            speakers=[speaker.decode() for speaker in records["speaker"].tolist()],
+            texts=texts,
+            snr=torch.from_numpy(records["snr"].astype(np.float32)),
+        )
+
+    def spell(self, text: str) -> list[int]:
+        """Tokens of a text as the corpus writes it."""
+        return self._tokens.encode(normalise(text, self._language))
+
+    def _view(self, record: np.void, id: str, view: int) -> Augmented:
+        begin = int(record["start"])
+        samples = self.prepared.audio[begin : begin + int(record["samples"])]
+        waveform = samples * np.float32(1 / 32768)
+        if self._augment is None:
+            none = np.empty((0, 2), np.float32)
+            return Augmented(waveform, none, none)
+        return self._augment(waveform, id, view, _WHITE_NOISE)
+
+    def _other_masks(self, views: list[Augmented], ids: list[str], items: list[Item]) -> SpecMasks:
+        if self._augment is None:
+            return _stacked([(view.time_masks, view.frequency_masks) for view in views])
+        return _stacked(
+            [
+                self._augment.other_masks(id, item.view, len(view.waveform))
+                for view, id, item in zip(views, ids, items, strict=True)
+            ]
+        )
+
+
+def _stacked(masks: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]) -> SpecMasks:
+    time, frequency = zip(*masks, strict=True)
+    return SpecMasks(torch.from_numpy(np.stack(time)), torch.from_numpy(np.stack(frequency)))
