@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from recipes import KEYWORD
+from tasks import KEYWORD_RECIPES
 
 from kd_lightning.corpora.batches import KeywordBatch
 from kd_lightning.distillers.keyword import KeywordDistiller
@@ -22,7 +22,7 @@ def distill_config(*words: str) -> dict[str, Any]:
         return stage_config(Request(compose("config", overrides=list(words)), words), "distill")
 
 
-@pytest.mark.parametrize("recipe", KEYWORD)
+@pytest.mark.parametrize("recipe", KEYWORD_RECIPES)
 def test_every_recipe_takes_a_step(recipe: str, batch: KeywordBatch) -> None:
     config = distill_config(f"transfer={recipe}")
     torch.manual_seed(0)

@@ -2,7 +2,7 @@
 
 import pytest
 from hydra import compose, initialize_config_dir
-from recipes import KEYWORD
+from tasks import KEYWORD_EXPERIMENTS, KEYWORD_RECIPES, KEYWORD_STUDENTS, names
 
 from kd_lightning.experiment.build import build_experiment
 from kd_lightning.experiment.compose import Request, conf_folder, stage_config
@@ -24,17 +24,13 @@ GROUPS = (
 )
 
 
-def names(group: str) -> list[str]:
-    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
-
-
 def composed(*words: str) -> Request:
     """The config of a user who types these words."""
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return Request(compose("config", overrides=list(words)), words)
 
 
-@pytest.mark.parametrize("experiment", names("experiment"))
+@pytest.mark.parametrize("experiment", KEYWORD_EXPERIMENTS)
 def test_every_stage_of_every_experiment_builds(experiment, quick_words, teacher_run, tmp_path):
     small = ("corpus.words=null", "corpus.unknown=false", "corpus.silence=false")  # the corpus has four words
     words = [word for word in quick_words if ".network." not in word]  # not every network has a width
@@ -55,7 +51,7 @@ def test_every_choice_composes(group, name):
     assert all(config["stage"] == stage for stage, config in configs.items())
 
 
-@pytest.mark.parametrize("transfer", KEYWORD)
+@pytest.mark.parametrize("transfer", KEYWORD_RECIPES)
 def test_every_recipe_builds(transfer, config_of, teacher_run, tmp_path):
     words = [f"teacher.run={teacher_run}", f"transfer={transfer}"]
     # The small teacher is no deeper than its student: its layers go by the same names.
@@ -67,10 +63,11 @@ def test_every_recipe_builds(transfer, config_of, teacher_run, tmp_path):
     assert (distiller.teacher is None) == (transfer == "none")
 
 
-@pytest.mark.parametrize("student", names("student"))
+@pytest.mark.parametrize("student", KEYWORD_STUDENTS)
 @pytest.mark.parametrize(
-    "frontend", [name for name in names("frontend") if name != "waveform"]
-)  # of encoders
+    "frontend",
+    [name for name in names("frontend") if name != "waveform"],  # of encoders
+)
 def test_every_student_builds_on_every_frontend(student, frontend, request_of, quick_words, tmp_path):
     words = [word for word in quick_words if "student.network" not in word]  # not every network has a width
     request = composed(*words, f"student={student}", f"frontend={frontend}")
