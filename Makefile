@@ -64,6 +64,8 @@ bench-quality: install  ## what distillation is worth over seeds and labelled fr
 bench-kws: install  ## what each recipe is worth over seeds, with a tenth of the labels and with all (hours)
 	for fraction in 0.1 1.0; do \
 	    $(BIN)/python tests/benchmarks/kws.py train seeds=5 fraction=$$fraction arms=recipes || exit 1; done
+	for arms in weights long teachers; do \
+	    $(BIN)/python tests/benchmarks/kws.py train seeds=5 fraction=0.1 arms=$$arms || exit 1; done
 	$(BIN)/python tests/benchmarks/kws.py table
 	$(BIN)/python tests/benchmarks/kws.py plot docs/kws_recipes.png
 
