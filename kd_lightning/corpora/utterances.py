@@ -199,19 +199,21 @@ class Utterances(pl.LightningDataModule):
         if self._prepared is None:
             self._data.mkdir(parents=True, exist_ok=True)
             with FileLock(self._data / _LOCK):
-                folder, skipped = self.find(), {}
+                folder = self.find()
                 name = self.fingerprint(folder)
+                skipped: dict[str, str] = {}
                 self._prepared = prepare_utterances(name, self.files(folder, skipped), skipped, self._data)
         return self._prepared
 
     def _spell(self, prepared: PreparedUtterances) -> Tokens:
         """What the training transcripts are spelt with; learnt once a corpus, and what it cannot spell counted."""
-        characters = self._spelling == "characters"
-        name = f"{self.language}_{self._spelling}" + ("" if characters else f"_{self._pieces}")
+        name = self.language + "_characters"
+        if self._spelling != "characters":
+            name = f"{self.language}_{self._spelling}_{self._pieces}"
         counted, model = (prepared.folder / f"{name}.{ending}" for ending in ("json", "model"))
         with FileLock(self._data / _LOCK):
             if not counted.is_file():
-                if characters:
+                if self._spelling == "characters":
                     tokens: Tokens = Characters.of(self._transcripts(prepared))
                 else:
                     tokens = train_pieces(self._transcripts(prepared), model, self._pieces, self._spelling)
@@ -228,7 +230,7 @@ class Utterances(pl.LightningDataModule):
                 ", ".join(islice(lost, 5)),
                 counted,
             )
-        return Characters(facts["pieces"][1:]) if characters else Pieces(model)
+        return Characters(facts["pieces"][1:]) if self._spelling == "characters" else Pieces(model)
 
     def _transcripts(self, prepared: PreparedUtterances) -> Iterator[str]:
         for record in prepared.records:

@@ -155,8 +155,9 @@ def said(model: Recogniser, features: Features, prefix: Tensor) -> RecognitionOu
 def decode(model: Recogniser, features: Features) -> list[Hypothesis]:
     """The sentence that a recogniser hears in each utterance: its decoder's where it has one, else that of CTC."""
     computed, frames = features(model.frontend), features.frames(model.frontend)
-    if hasattr(model.network, "score_next"):
-        return [ranked[0] for ranked in search(model.network, computed, frames)]
+    network: Any = model.network
+    if hasattr(network, "score_next"):
+        return [ranked[0] for ranked in search(network, computed, frames)]
     output = model.recognise(computed, frames)
     assert output.logits is not None
     return greedy(output.logits, output.lengths)

@@ -1,5 +1,7 @@
 """A recognition network together with the frontend it eats: utterances in, scores of tokens out."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -48,5 +50,6 @@ class Recogniser(WaveformModel):
     @property
     def seconds_per_frame(self) -> float:
         """Time between two frames of the output, in seconds."""
-        hop: float = self.frontend.hop_seconds
-        return hop * int(self.network.subsampling)
+        frontend: Any = self.frontend
+        network: Any = self.network
+        return float(frontend.hop_seconds * network.subsampling)
