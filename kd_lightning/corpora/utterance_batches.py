@@ -96,7 +96,7 @@ class UtteranceDataset(Dataset[UtteranceBatch]):
     def seconds(self) -> npt.NDArray[np.float32]:
         """(N,) length of each utterance."""
         samples = self.prepared.records["samples"][self.rows]
-        return samples.astype(np.float32) / SAMPLE_RATE
+        return (samples / SAMPLE_RATE).astype(np.float32)
 
     def __getitem__(self, item: Item) -> UtteranceBatch:
         return self.__getitems__([item])

@@ -39,7 +39,7 @@ class Features:
         self._computed.append((frontend, features))
         return features
 
-    def frames(self, frontend: nn.Module) -> Tensor:
+    def frames(self, frontend: Any) -> Tensor:
         """(B,) int64, frames of each utterance behind a frontend."""
         assert self.samples is not None
         frames: Tensor = frontend.frames(self.samples)
