@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from kd_lightning.metrics.intervals import Estimate, gap_recovered, interval, paired_difference
-from kd_lightning.reports.flips import Aligned, accuracy_by_noise, align, flips, worst_confusions
+from kd_lightning.metrics.intervals import Estimate
+from kd_lightning.reports.aligned import Aligned, align
+from kd_lightning.reports.known_tasks import task_of
 from kd_lightning.reports.runs import (
     STAGES,
     Run,
@@ -22,6 +21,7 @@ from kd_lightning.reports.runs import (
     whole,
 )
 from kd_lightning.reports.streaming import streaming_notes, streaming_row
+from kd_lightning.reports.task import Scores, Task
 
 DIFFERENCES = (
     ("teacher", "baseline"),
@@ -79,21 +79,24 @@ def compare_runs(name: str, runs: dict[str, Run], notes: Sequence[str] = ()) -> 
     """As `compare`, of stages that are read already."""
     notes = [*notes, *(note for run in runs.values() for note in run.notes)]
     last = next(run for run in (runs.get(stage) for stage in reversed(STAGES)) if run)
+    named = next((found for run in reversed(runs.values()) if (found := text(run.config, "task"))), None)
+    task = task_of(named)
+    counted = {stage: task.scores(run.predictions) for stage, run in runs.items()}
     comparison: dict[str, Any] = {
         "name": name,
-        "task": text(last.config, "task"),
-        "corpus": corpus(last),
-        "rows": [_row(run) for run in runs.values()],
+        "task": named,
+        "metric": task.metric,
+        "corpus": corpus(last) | task.corpus(last),
+        "rows": [_row(run, counted[stage]) for stage, run in runs.items()],
         "gap_recovered": None,
         "gap_recovered_interval": None,
         "differences": [],
-        "flips": [],
-        "noise": [],
-        "confusions": [],
+        **{part: [] for part in task.parts},
         "exports": [_export(run.stage, export) for run in runs.values() for export in run.exports],
         "streaming": [streaming_row(run.stage, run.streaming) for run in runs.values() if run.streaming],
         "notes": notes,
     }
+    notes.extend(_evaluation_notes(runs, counted, task))
     notes.extend(streaming_notes(runs))
     try:
         aligned = align({stage: run.predictions for stage, run in runs.items()})
@@ -101,19 +104,17 @@ def compare_runs(name: str, runs: dict[str, Run], notes: Sequence[str] = ()) -> 
         notes.append(str(error))
         return comparison
     notes.extend(_partly_common(runs, aligned))
-    _add_agreement(comparison["rows"], aligned)
-    _add_gap(comparison, aligned)
+    outcomes = {
+        stage: task.outcomes(aligned.references, outputs) for stage, outputs in aligned.outputs.items()
+    }
+    _add_agreement(comparison["rows"], aligned, task)
+    _add_gap(comparison, outcomes, aligned, task)
     comparison["differences"] = [
-        _difference(aligned, one, other) for one, other in DIFFERENCES if one in runs and other in runs
+        _difference(outcomes, aligned, task, one, other)
+        for one, other in DIFFERENCES
+        if one in runs and other in runs
     ]
-    student = next((stage for stage in ("finetune", "distill", "baseline") if stage in runs), None)
-    before = [stage for stage in ("teacher", "baseline") if stage in runs and stage != student]
-    if student:
-        comparison["flips"] = [flips(aligned, stage, student) for stage in before]
-        comparison["confusions"] = worst_confusions(
-            aligned, student, "teacher" if "teacher" in runs else None
-        )
-    comparison["noise"] = accuracy_by_noise(aligned)
+    comparison |= task.details(aligned, outcomes)
     notes.extend(_step_notes(runs))
     if len(set(aligned.speakers)) == 1:
         notes.append("All test cuts are of one speaker: the intervals are over cuts, not over speakers.")
@@ -129,7 +130,6 @@ def corpus(run: Run) -> dict[str, Any]:
         "name": target.rsplit(".", 1)[-1] if target else None,
         "embedded": bool(settings) and settings.get("root") is None and settings.get("download") is not True,
         "labelled_fraction": number(settings, "labelled_fraction"),
-        "classes": texts(run.config.get("classes")),
         "test_cuts": len(run.predictions.cuts),
         "test_speakers": len(set(run.predictions.speakers)),
     }
@@ -154,20 +154,22 @@ def _teacher_elsewhere(folder: Path) -> Path | None:
     return Path(run) if run else None
 
 
-def _row(run: Run) -> dict[str, Any]:
-    correct, speakers = run.predictions.correct, run.predictions.speakers
+def _row(run: Run, counted: Scores) -> dict[str, Any]:
+    macs, length = whole(run.results, "macs"), number(run.results, "clip_seconds")
     return {
         "stage": run.stage,
         "network": text(run.results, "network"),
         "seed": whole(run.results, "seed"),
         "params": whole(run.results, "params"),
-        "macs": whole(run.results, "macs"),
+        "macs": macs,
+        "clip_seconds": length,
+        "macs_per_second": macs / length if macs is not None and length else None,
         **cost(run.results),
         "labelled_fraction": number(run.config, "corpus", "labelled_fraction"),
         "train_seconds": number(run.results, "train_seconds"),
         "steps": whole(run.results, "steps"),
-        "metrics": {"accuracy": float(correct.mean()), **numbers(run.results.get("metrics"))},
-        "intervals": {**pairs(run.results.get("intervals")), "accuracy": list(interval(correct, speakers))},
+        "metrics": counted.metrics | numbers(run.results.get("metrics")),
+        "intervals": pairs(run.results.get("intervals")) | counted.intervals,
         "notes": texts(run.results.get("notes")),
     }
 
@@ -185,44 +187,62 @@ def _export(stage: str, export: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _add_agreement(rows: list[dict[str, Any]], aligned: Aligned) -> None:
-    """The share of test cuts where a student's output equals the teacher's."""
+def _add_agreement(rows: list[dict[str, Any]], aligned: Aligned, task: Task[Any]) -> None:
+    """How near each student's outputs are to the teacher's."""
     for row in rows:
         row["metrics"].pop("agreement", None)
         if row["stage"] != "teacher" and "teacher" in aligned.outputs:
-            same = np.asarray(aligned.outputs[row["stage"]] == aligned.outputs["teacher"], dtype=bool)
-            row["metrics"]["agreement"] = float(same.mean())
-            row["intervals"]["agreement"] = list(interval(same, aligned.speakers))
+            outputs, teacher = aligned.outputs[row["stage"]], aligned.outputs["teacher"]
+            near = task.agreement(outputs, teacher, aligned.speakers)
+            row["metrics"] |= near.metrics
+            row["intervals"] |= near.intervals
 
 
-def _add_gap(comparison: dict[str, Any], aligned: Aligned) -> None:
-    missing = [stage for stage in ("teacher", "baseline", "finetune") if stage not in aligned.outputs]
+def _add_gap(comparison: dict[str, Any], outcomes: dict[str, Any], aligned: Aligned, task: Task[Any]) -> None:
+    missing = [stage for stage in ("teacher", "baseline", "finetune") if stage not in outcomes]
     if missing:
         comparison["notes"].append(
             f"The gap recovered needs teacher, baseline and finetune; missing: {', '.join(missing)}."
         )
         return
-    finetune, baseline, teacher = (aligned.correct(stage) for stage in ("finetune", "baseline", "teacher"))
-    share = gap_recovered(finetune, baseline, teacher, aligned.speakers)
+    share = task.gap_recovered(
+        outcomes["finetune"], outcomes["baseline"], outcomes["teacher"], aligned.speakers
+    )
     if share is None:
+        side = "below" if task.lower_is_better else "above"
         comparison["notes"].append(
-            "The gap recovered is not stated: the interval of teacher - baseline does not lie above zero."
+            f"The gap recovered is not stated: the interval of teacher - baseline does not lie {side} zero."
         )
         return
     comparison["gap_recovered"] = share.value
     comparison["gap_recovered_interval"] = [share.low, share.high]
 
 
-def _difference(aligned: Aligned, one: str, other: str) -> dict[str, Any]:
-    found: Estimate = paired_difference(aligned.correct(one), aligned.correct(other), aligned.speakers)
+def _difference(
+    outcomes: dict[str, Any], aligned: Aligned, task: Task[Any], one: str, other: str
+) -> dict[str, Any]:
+    found: Estimate = task.difference(outcomes[one], outcomes[other], aligned.speakers)
     return {
         "stage": one,
         "minus": other,
-        "metric": "accuracy",
+        "metric": task.metric,
         "value": found.value,
         "interval": [found.low, found.high],
         "excludes_zero": bool(found.excludes_zero),
     }
+
+
+def _evaluation_notes(runs: dict[str, Run], counted: dict[str, Scores], task: Task[Any]) -> list[str]:
+    """Where metrics.json and predictions.jsonl do not speak of the same evaluation."""
+    notes = []
+    for stage, run in runs.items():
+        stated, found = number(run.results, "metrics", task.metric), counted[stage].metrics[task.metric]
+        if stated is not None and abs(stated - found) > 1e-3:
+            notes.append(
+                f"{stage}: metrics.json says {task.called} {stated:.4f}, predictions.jsonl {found:.4f}: "
+                "the files are not of one evaluation"
+            )
+    return notes
 
 
 def _partly_common(runs: dict[str, Run], aligned: Aligned) -> list[str]:

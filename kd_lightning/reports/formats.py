@@ -58,6 +58,11 @@ def seconds(value: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def heading(text: str) -> str:
+    """A text that begins with a capital letter, the others as they are: `Accuracy`, `WER`."""
+    return text[:1].upper() + text[1:]
+
+
 def plain(text: object) -> str:
     """Text of a run on one line: control characters, which a terminal would obey, are replaced."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from kd_lightning.reports.tables import Table
+from kd_lightning.reports.table import Table
 from kd_lightning.reports.theme import DARK, LIGHT, Theme, png, themed
 
 

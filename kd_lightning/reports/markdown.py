@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from kd_lightning.reports.formats import plain
-from kd_lightning.reports.tables import Table
+from kd_lightning.reports.table import Table
 
 
 def markdown(table: Table, titled: bool = True) -> str:

@@ -8,11 +8,12 @@ from kd_lightning.reports import plots, tables
 from kd_lightning.reports.comparison import compare_runs, read_stages
 from kd_lightning.reports.formats import plain
 from kd_lightning.reports.html import Page, Plot, Section, html, plot
+from kd_lightning.reports.known_tasks import task_of
 from kd_lightning.reports.markdown import bullets, escape, markdown
 from kd_lightning.reports.runs import Run
 from kd_lightning.reports.streaming import det_curves, listened_to, streaming_table
 from kd_lightning.reports.strict_json import to_json
-from kd_lightning.reports.tables import Table
+from kd_lightning.reports.task import Task
 
 
 def write_report(folder: Path) -> Path:
@@ -47,35 +48,21 @@ def write_page(report: Path, comparison: dict[str, Any], page: Page) -> Path:
 
 def page(comparison: dict[str, Any], runs: dict[str, Run]) -> Page:
     """The page of a pipeline."""
+    task = task_of(comparison["task"])
     sections = [
         Section("Quality", tables.sentences(comparison), [tables.quality(comparison)], []),
-        Section("Cost", [], [tables.cost(comparison)], [_size_plot(comparison)]),
+        Section("Cost", [], [tables.cost(comparison)], [_size_plot(comparison, task)]),
     ]
     if comparison["exports"]:
         sections.append(Section("Exports", [], [tables.exports(comparison)], []))
     if comparison["streaming"]:
         sections.append(_in_use(comparison["streaming"]))
     if comparison["differences"]:
-        sections.append(Section("Differences in accuracy", [], [tables.differences(comparison)], []))
-    sections.extend(_changes(comparison))
+        differences = tables.differences(comparison)
+        sections.append(Section(differences.title, [], [differences], []))
     if any(run.curves for run in runs.values()):
-        sections.append(Section("Learning curves", [], [], [_curve_plot(runs)]))
-    shown = {stage: run for stage, run in runs.items() if stage != "distill" or "finetune" not in runs}
-    words = comparison["corpus"]["classes"]
-    confusion = plot(
-        "confusion",
-        "Confusion matrices: share of each word said that was heard as each word.",
-        lambda theme: plots.confusion_matrices(shown, words, theme),
-    )
-    confused = [tables.confusions(comparison)] if comparison["confusions"] else []
-    sections.append(Section("Confusions", [], confused, [confusion]))
-    calibration = plot(
-        "reliability",
-        "Reliability diagrams: accuracy over confidence, and how many cuts lie at each confidence.",
-        lambda theme: plots.reliability(runs, theme),
-    )
-    text = ["On the diagonal a network is right as often as it is sure; below it is overconfident."]
-    sections.append(Section("Reliability", text, [], [calibration]))
+        sections.append(Section("Learning curves", [], [], [_curve_plot(runs, task)]))
+    sections.extend(task.sections(comparison, runs))
     return Page(
         title=f"{plain(comparison['task'] or 'Distillation')}: {plain(comparison['name'])}",
         subtitle=tables.setting(comparison),
@@ -99,19 +86,6 @@ def as_markdown(page: Page) -> str:
     return "\n".join(parts)
 
 
-def _changes(comparison: dict[str, Any]) -> list[Section]:
-    """What the student lost and gained: by noise level, then by word."""
-    by_noise: list[Table] = [tables.noise(comparison)] if comparison["noise"] else []
-    by_noise += [tables.flips_by_noise(found) for found in comparison["flips"] if found["by_noise"]]
-    by_word = [tables.flips_by_word(found) for found in comparison["flips"]]
-    text = ["Lost: right before, wrong now. Gained: wrong before, right now."]
-    return [
-        Section(title, text, found, [])
-        for title, found in (("What changed, by noise level", by_noise), ("What changed, by word", by_word))
-        if found
-    ]
-
-
 def _in_use(rows: list[dict[str, Any]]) -> Section:
     """How each stage's network behaves on long audio."""
     drawn = plot(
@@ -122,17 +96,17 @@ def _in_use(rows: list[dict[str, Any]]) -> Section:
     return Section("In use", [listened_to(rows[0])], [streaming_table(rows)], [drawn])
 
 
-def _size_plot(comparison: dict[str, Any]) -> Plot:
+def _size_plot(comparison: dict[str, Any], task: Task[Any]) -> Plot:
     return plot(
-        "accuracy_size",
-        "Test accuracy with its interval against the size of the weights, of networks and exported files.",
-        lambda theme: plots.accuracy_against_size(comparison, theme),
+        f"{task.metric}_size",
+        f"Test {task.called} with its interval against the size of the weights, of networks and exported files.",
+        lambda theme: plots.metric_against_size(comparison, task, theme),
     )
 
 
-def _curve_plot(runs: dict[str, Run]) -> Plot:
+def _curve_plot(runs: dict[str, Run], task: Task[Any]) -> Plot:
     return plot(
         "learning_curves",
-        "Validation accuracy of each stage over steps, and the loss terms of each stage.",
-        lambda theme: plots.learning_curves(runs, theme),
+        f"Validation {task.called} of each stage over steps, and the loss terms of each stage.",
+        lambda theme: plots.learning_curves(runs, task, theme),
     )

@@ -29,6 +29,7 @@ class Predictions(NamedTuple):
     scores: NDArray[np.float64]  # probability of the output, NaN unknown
     speakers: NDArray[np.object_]
     snr: NDArray[np.float64]  # dB, infinite when clean, NaN unknown
+    seconds: NDArray[np.float64]  # of audio, NaN unknown
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -161,7 +162,7 @@ def read_predictions(path: Path) -> Predictions:
         if row[0] in seen:
             raise UnreadableRun(f"{_short(path)} holds the cut {row[0]!r} twice")
         seen.add(row[0])
-    cuts, references, outputs, scores, speakers, snr = zip(*rows, strict=True)
+    cuts, references, outputs, scores, speakers, snr, seconds = zip(*rows, strict=True)
     return Predictions(
         np.array(cuts, dtype=object),
         np.array(references, dtype=object),
@@ -169,6 +170,7 @@ def read_predictions(path: Path) -> Predictions:
         np.array(scores, dtype=np.float64),
         np.array(speakers, dtype=object),
         np.array(snr, dtype=np.float64),
+        np.array(seconds, dtype=np.float64),
     )
 
 
@@ -206,12 +208,6 @@ def read_run(folder: Path, stage: str) -> Run:
             streaming = read_mapping(folder / "streaming.json")
         except UnreadableRun as error:
             notes.append(str(error))
-    accuracy, counted = number(results, "metrics", "accuracy"), float(predictions.correct.mean())
-    if accuracy is not None and abs(accuracy - counted) > 1e-3:
-        notes.append(
-            f"{_short(folder)}: metrics.json says accuracy {accuracy:.4f}, predictions.jsonl {counted:.4f}: "
-            "the files are not of one evaluation"
-        )
     return Run(folder, stage, config, results, predictions, curves, exports, notes, streaming)
 
 
@@ -242,14 +238,23 @@ def read_curves(path: Path) -> tuple[dict[str, Curve], int]:
     return {key: Curve(*np.array(sorted(values)).T) for key, values in points.items()}, dropped
 
 
-def _prediction(row: object) -> tuple[str, str, str, float, str, float]:
+def _prediction(row: object) -> tuple[str, str, str, float, str, float, float]:
     named = [text(row, key) for key in ("cut", "reference", "output", "speaker")]
     if any(item is None for item in named) or not isinstance(row, dict):
         raise ValueError('it needs text under "cut", "reference", "output" and "speaker"')
     cut, reference, output, speaker = (str(item) for item in named)
-    score, snr = number(row, "score"), row.get("snr")
+    score, snr, seconds = number(row, "score"), row.get("snr"), number(row, "seconds")
     snr = float(snr) if isinstance(snr, int | float) and not isinstance(snr, bool) else math.nan
-    return cut, reference, output, math.nan if score is None else score, speaker, snr
+    unknown = math.nan
+    return (
+        cut,
+        reference,
+        output,
+        unknown if score is None else score,
+        speaker,
+        snr,
+        unknown if seconds is None else seconds,
+    )
 
 
 def _short(path: Path) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from kd_lightning.metrics.intervals import Estimate, seed_difference, seed_mean, seeds_needed
 from kd_lightning.reports.comparison import cost
+from kd_lightning.reports.known_tasks import task_of
 from kd_lightning.reports.runs import (
     UnreadableRun,
     number,
@@ -20,7 +21,6 @@ from kd_lightning.reports.runs import (
     whole,
 )
 
-METRIC = "accuracy"
 REFERENCE = "transfer=none"
 POINT = 0.01
 
@@ -33,7 +33,7 @@ class Setting:
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
     unfinished: list[str] = field(default_factory=list)
 
-    def values(self, metric: str = METRIC) -> dict[int, float]:
+    def values(self, metric: str) -> dict[int, float]:
         """A metric by seed."""
         found = {seed: number(results, "metrics", metric) for seed, results in sorted(self.results.items())}
         return {seed: value for seed, value in found.items() if value is not None}
@@ -50,18 +50,19 @@ def compare_settings(folder: Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     settings, config, notes = read_settings(folder)
-    finished = [setting for setting in settings if setting.values()]
+    metric = task_of(text(config, "task")).metric
+    finished = [setting for setting in settings if setting.values(metric)]
     if not finished:
         raise FileNotFoundError(
             f"{folder}: no finished run. Looked for <number>/config.json and <number>/metrics.json with "
-            f"metrics.{METRIC}. {' '.join(notes)}".strip()
+            f"metrics.{metric}. {' '.join(notes)}".strip()
         )
     common = (
         set.intersection(*(set(setting.overrides) for setting in settings)) if len(settings) > 1 else set()
     )
     arms = {setting.overrides: setting for setting in finished}
-    rows = [_row(setting, common, arms) for setting in settings]
-    deviation = _deviation(finished)
+    rows = [_row(setting, common, arms, metric) for setting in settings]
+    deviation = _deviation([setting.values(metric) for setting in finished])
     return {
         "name": folder.name,
         "task": text(config, "task"),
@@ -69,7 +70,7 @@ def compare_settings(folder: Path) -> dict[str, Any]:
             "name": (text(config, "corpus", "_target_") or "").rsplit(".", 1)[-1] or None,
             "labelled_fraction": number(config, "corpus", "labelled_fraction"),
         },
-        "metric": METRIC,
+        "metric": metric,
         "common": [override for override in settings[0].overrides if override in common],
         "rows": rows,
         "seed_deviation": deviation,
@@ -89,6 +90,7 @@ def read_settings(folder: Path) -> tuple[list[Setting], dict[str, Any], list[str
         except UnreadableRun as error:
             notes.append(f"Job {job.name} belongs to no setting: {error}")
             continue
+        shown = shown or config
         overrides = texts(config.get("overrides"))
         key = tuple(override for override in overrides if not override.startswith("seed="))
         setting = settings.setdefault(key, Setting(key))
@@ -102,7 +104,6 @@ def read_settings(folder: Path) -> tuple[list[Setting], dict[str, Any], list[str
         if seed in setting.results:
             notes.append(f"Job {job.name} repeats seed {seed} of {' '.join(key)}: the first is used.")
             continue
-        shown = shown or config
         setting.results[seed] = results
     return list(settings.values()), shown, notes
 
@@ -123,8 +124,10 @@ def _seed(overrides: list[str], config: dict[str, Any]) -> int:
     return whole(config, "seed") or 0
 
 
-def _row(setting: Setting, common: set[str], arms: dict[tuple[str, ...], Setting]) -> dict[str, Any]:
-    values = setting.values()
+def _row(
+    setting: Setting, common: set[str], arms: dict[tuple[str, ...], Setting], metric: str
+) -> dict[str, Any]:
+    values = setting.values(metric)
     sample = next(iter(setting.results.values()), {})
     keys = sorted({key for results in setting.results.values() for key in numbers(results.get("metrics"))})
     means = {key: seed_mean(list(setting.values(key).values())) for key in keys}
@@ -138,7 +141,7 @@ def _row(setting: Setting, common: set[str], arms: dict[tuple[str, ...], Setting
         "metrics": {key: mean.value for key, mean in means.items()},
         "intervals": {key: [mean.low, mean.high] for key, mean in means.items()},
         "deviation": float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None,
-        "difference": _difference(setting, arms),
+        "difference": _difference(setting, arms, metric),
         "unfinished": setting.unfinished,
         "params": whole(sample, "params"),
         "macs": whole(sample, "macs"),
@@ -146,13 +149,13 @@ def _row(setting: Setting, common: set[str], arms: dict[tuple[str, ...], Setting
     }
 
 
-def _difference(setting: Setting, arms: dict[tuple[str, ...], Setting]) -> dict[str, Any] | None:
+def _difference(setting: Setting, arms: dict[tuple[str, ...], Setting], metric: str) -> dict[str, Any] | None:
     """The difference to the same setting without transfer: paired when the seeds are equal, else Welch."""
     key = tuple(REFERENCE if override.startswith("transfer=") else override for override in setting.overrides)
     reference = arms.get(key)
-    if reference is None or key == setting.overrides or not setting.values():
+    if reference is None or key == setting.overrides or not setting.values(metric):
         return None
-    ours, theirs = setting.values(), reference.values()
+    ours, theirs = setting.values(metric), reference.values(metric)
     paired = list(ours) == list(theirs)
     found: Estimate = seed_difference(list(ours.values()), list(theirs.values()), paired)
     return {
@@ -164,9 +167,9 @@ def _difference(setting: Setting, arms: dict[tuple[str, ...], Setting]) -> dict[
     }
 
 
-def _deviation(settings: list[Setting]) -> float | None:
+def _deviation(arms: list[dict[int, float]]) -> float | None:
     """Standard deviation over seeds, pooled over the settings that have several."""
-    groups = [np.array(list(setting.values().values())) for setting in settings]
+    groups = [np.array(list(values.values())) for values in arms]
     groups = [group for group in groups if len(group) > 1]
     freedom = sum(len(group) - 1 for group in groups)
     if not freedom:

@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 from kd_lightning.metrics.streaming import OperatingPoint, Sweep, det_curve, operating_point
 from kd_lightning.reports.formats import UNKNOWN, count, plain
 from kd_lightning.reports.runs import Run, number, pairs, text, texts, whole
-from kd_lightning.reports.tables import Table
+from kd_lightning.reports.table import Table
 from kd_lightning.reports.theme import Theme, new_figure, open_axes
 
 MISS_RATES = (0.02, 0.05, 0.10)

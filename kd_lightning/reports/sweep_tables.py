@@ -3,29 +3,30 @@
 from typing import Any
 
 from kd_lightning.reports.formats import count, percent, plain, points
+from kd_lightning.reports.known_tasks import task_of
 from kd_lightning.reports.settings import POINT, REFERENCE
-from kd_lightning.reports.tables import Table
+from kd_lightning.reports.table import Table
 
 
 def settings(sweep: dict[str, Any]) -> Table:
     """One row a setting."""
+    task = task_of(sweep["task"])
+    direction = f", {task.direction}" if task.direction else ""
     return Table(
         "Settings",
         [
             "setting",
-            "accuracy % [95 %]",
-            "F1",
-            "ECE",
-            f"points over {REFERENCE} [95 %]",
+            f"{task.called} % [95 %]",
+            *task.others.values(),
+            f"points over {REFERENCE} [95 %]{direction}",
             "seeds",
             "unfinished",
         ],
         [
             [
                 plain(row["setting"]),
-                percent(row["metrics"].get("accuracy"), row["intervals"].get("accuracy")),
-                percent(row["metrics"].get("f1")),
-                percent(row["metrics"].get("ece")),
+                percent(row["metrics"].get(task.metric), row["intervals"].get(task.metric)),
+                *(percent(row["metrics"].get(key)) for key in task.others),
                 points(row["difference"]["value"], row["difference"]["interval"])
                 if row["difference"]
                 else "",

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from kd_lightning.reports import sweep_tables, tables
 from kd_lightning.reports.formats import plain
+from kd_lightning.reports.known_tasks import task_of
 from kd_lightning.reports.streaming import streaming_table
-from kd_lightning.reports.tables import Table
+from kd_lightning.reports.table import Table
 
 
 def print_report(report: Path, console: Console | None = None) -> None:
@@ -38,7 +39,7 @@ def default_console() -> Console:
 
 
 def print_comparison(comparison: dict[str, Any], console: Console | None = None) -> None:
-    """Print a comparison: quality, cost, exports, the gap recovered, and what the student lost.
+    """Print a comparison: quality, cost, exports, the gap recovered, and what the task adds.
 
     Args:
         comparison: what `comparison.compare` returns, or comparison.json holds.
@@ -54,10 +55,8 @@ def print_comparison(comparison: dict[str, Any], console: Console | None = None)
         console.print(rich_table(streaming_table(comparison["streaming"])))
     console.print(Text(tables.headline(comparison), style="bold"))
     print_lines(tables.sentences(comparison), console)
-    if comparison["noise"]:
-        console.print(rich_table(tables.noise(comparison)))
-    for found in comparison["flips"][:1]:
-        console.print(rich_table(tables.flips_by_word(found, most=8)))
+    for table in task_of(comparison["task"]).printed(comparison):
+        console.print(rich_table(table))
     print_lines([f"Note: {note}" for note in tables.stage_notes(comparison)], console, style="yellow")
 
 

@@ -1,0 +1,1 @@
+"""Keyword spotting in a report: accuracy, flips, confusions."""

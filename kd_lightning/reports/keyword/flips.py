@@ -1,0 +1,78 @@
+"""What changed from one network to another, cut by cut: flips, confusions."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kd_lightning.reports.aligned import LEVELS, Aligned
+
+
+def flips(aligned: Aligned, before: str, after: str) -> dict[str, Any]:
+    """Cuts that turned from right to wrong (lost) or from wrong to right (gained), by word and by noise."""
+    old, new = aligned.correct(before), aligned.correct(after)
+    return {
+        "from": before,
+        "to": after,
+        "cuts": len(old),
+        "lost": int(np.sum(old & ~new)),
+        "gained": int(np.sum(~old & new)),
+        "by_word": _by("word", aligned.references, sorted(set(aligned.references)), old, new),
+        "by_noise": _by("noise", aligned.noise, LEVELS, old, new) if len(set(aligned.noise)) > 1 else [],
+    }
+
+
+def accuracy_by_noise(aligned: Aligned) -> list[dict[str, Any]]:
+    """Accuracy of each network by noise level; empty when the corpus does not say how noisy its cuts are."""
+    if len(set(aligned.noise)) < 2:
+        return []
+    found = []
+    for level in LEVELS:
+        inside = aligned.noise == level
+        if inside.any():
+            accuracy = {name: float(aligned.correct(name)[inside].mean()) for name in aligned.outputs}
+            found.append({"noise": level, "cuts": int(inside.sum()), "accuracy": accuracy})
+    return found
+
+
+def worst_confusions(
+    aligned: Aligned, student: str, teacher: str | None, count: int = 10
+) -> list[dict[str, Any]]:
+    """The student's most frequent confusions, and how often the teacher makes the same one."""
+    spoken = Counter(aligned.references)
+    wrong = Counter(_confused(aligned, student))
+    same = Counter(_confused(aligned, teacher)) if teacher else Counter()
+    ranked = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:count]
+    return [
+        {
+            "reference": reference,
+            "output": output,
+            "cuts": times,
+            "share": times / spoken[reference],
+            "teacher_cuts": same[reference, output] if teacher else None,
+        }
+        for (reference, output), times in ranked
+    ]
+
+
+def _confused(aligned: Aligned, name: str) -> list[tuple[str, str]]:
+    wrong = ~aligned.correct(name)
+    return list(zip(aligned.references[wrong], aligned.outputs[name][wrong], strict=True))
+
+
+def _by(
+    kind: str,
+    names: NDArray[np.object_],
+    order: Iterable[str],
+    old: NDArray[np.bool_],
+    new: NDArray[np.bool_],
+) -> list[dict[str, Any]]:
+    found = []
+    for name in order:
+        inside = names == name
+        if inside.any():
+            lost, gained = int(np.sum(inside & old & ~new)), int(np.sum(inside & ~old & new))
+            found.append({kind: name, "cuts": int(inside.sum()), "lost": lost, "gained": gained})
+    return found
