@@ -20,6 +20,7 @@ class RawWaveform(nn.Module):
         super().__init__()
         self.sample_rate = sample_rate
         self.bins = 1
+        self.hop_seconds = 1 / sample_rate
         self.settings: dict[str, float | int | str] = {
             "frontend": type(self).__name__,
             "sample_rate": sample_rate,
