@@ -10,10 +10,12 @@ _silence_/.
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
+
+from kd_lightning.corpora.published import LEVELS, other_corpus, search
 
 VALIDATION_LIST = "validation_list.txt"
 TESTING_LIST = "testing_list.txt"
@@ -21,10 +23,6 @@ BACKGROUND_NOISE = "_background_noise_"
 UNKNOWN = "_unknown_"
 SILENCE = "_silence_"
 TEST_SET = "speech_commands_test_set"
-LEVELS = 3
-
-# A file at the root of another published corpus, for a better error.
-_MARKERS = {"validated.tsv": "Common Voice", "SPEAKERS.txt": "LibriTTS", "speakers.tsv": "LibriTTS"}
 
 
 class Split(IntEnum):
@@ -80,8 +78,8 @@ def find_corpus(root: Path, words: Sequence[str] | None = None) -> Corpus:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"corpus.root={root} is not a folder")
-    listed = list(_search(root, lambda names: VALIDATION_LIST in names or TESTING_LIST in names))
-    found = listed or (list(_search(root, set(words).issubset)) if words else [])
+    listed = list(search(root, lambda names: VALIDATION_LIST in names or TESTING_LIST in names))
+    found = listed or (list(search(root, set(words).issubset)) if words else [])
     if not found:
         raise FileNotFoundError(_nothing_found(root, words))
     if len(found) > 1:
@@ -174,20 +172,6 @@ def _subfolders(folder: Path) -> list[Path]:
         )
 
 
-def _search(folder: Path, accept: Callable[[set[str]], bool], levels: int = LEVELS) -> Iterator[Path]:
-    """Folders whose entries' names are accepted, from ``folder`` down; nothing is looked for inside one."""
-    try:
-        with os.scandir(folder) as entries:
-            names = {entry.name: entry.is_dir() for entry in entries if not entry.name.startswith(".")}
-    except PermissionError:
-        return
-    if accept(set(names)):
-        yield folder
-    elif levels:
-        for name in sorted(name for name, is_folder in names.items() if is_folder):
-            yield from _search(folder / name, accept, levels - 1)
-
-
 def _find_test_set(corpus: Path) -> Path | None:
     found = [
         path
@@ -209,9 +193,6 @@ def _nothing_found(root: Path, words: Sequence[str] | None) -> str:
     expected = f"{lists}, or the folders {', '.join(words)}" if words else lists
     place = f"corpus.root={root} or up to {LEVELS} levels below it"
     message = f"no Speech Commands corpus at {place}: expected {expected}"
-    for path in _search(root, {BACKGROUND_NOISE}.issubset):
+    for path in search(root, {BACKGROUND_NOISE}.issubset):
         return f"{message}. {path} has {BACKGROUND_NOISE} but no lists: half-extracted? extract it again"
-    for marker, corpus in _MARKERS.items():
-        for path in _search(root, {marker}.issubset):
-            return f"{message}. {path} looks like {corpus}"
-    return message
+    return message + other_corpus(root, "Speech Commands")

@@ -60,12 +60,13 @@ def the_only_one(root: Path, accept: Callable[[dict[str, bool]], bool], corpus: 
     if not found:
         raise FileNotFoundError(
             f"no {corpus} corpus at corpus.root={root} or up to {LEVELS} levels below it: expected {expected}"
-            f"{_other(root, corpus)}"
+            f"{other_corpus(root, corpus)}"
         )
     return found[0]
 
 
-def _other(root: Path, corpus: str) -> str:
+def other_corpus(root: Path, corpus: str) -> str:
+    """The end of an error's sentence: another corpus than ``corpus`` that lies there, or nothing."""
     for marker, other in _MARKERS.items():
         if other != corpus:
             for path in search(root, lambda names, marker=marker: marker in names):  # type: ignore[misc]
