@@ -54,8 +54,8 @@ class SeparableConv(ConvLayer):
 class DepthwiseConv(nn.Conv1d):
     """Conv1d with one filter a channel, so padded that frame i of the output is centred on frame i * stride.
 
-    It is computed as an image as high as there are frames and one pixel wide. Conv1d makes it one pixel high, for which
-    oneDNN takes three times as long from 25 frames a kernel on (torch 2.11, forward and backward).
+    It is computed as an image as high as there are frames and one pixel wide. Conv1d makes it one pixel high, which
+    oneDNN takes two (11 frames a kernel) to eight times (25 to 39) as long for: torch 2.11, forward and backward.
 
     Args:
         channels: in and out.
@@ -178,8 +178,8 @@ class SeparableRecogniser(nn.Module):
         usable = [number for number, stride in enumerate(strides) if number and stride == self.subsampling]
         if not set(intermediate_layers) <= set(usable):
             raise ValueError(
-                f"intermediate_layers: {list(intermediate_layers)}: use blocks {usable[0]} to {usable[-1]}, "
-                "which have as many frames as the output"
+                f"intermediate_layers={list(intermediate_layers)}: set numbers from {usable[0]} to {usable[-1]}, "
+                "of blocks with as many frames as the output"
             )
         self.width = tail.outputs
         self.stem = stem

@@ -61,7 +61,7 @@ def test_every_parameter_learns() -> None:
 def test_only_blocks_with_the_outputs_frames_are_scored() -> None:
     output = tiny(intermediate_layers=[4, 5])(ragged(10), LENGTHS)
     assert [logits.shape for logits in output.intermediate] == [output.logits.shape] * 2
-    with pytest.raises(ValueError, match=r"intermediate_layers: \[3\]: use blocks 4 to 5"):
+    with pytest.raises(ValueError, match=r"intermediate_layers=\[3\]: set numbers from 4 to 5"):
         tiny(intermediate_layers=[3])
 
 

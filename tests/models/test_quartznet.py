@@ -47,10 +47,10 @@ def test_padding_is_unheard(stride: int) -> None:
 
 
 def test_the_ctc_layer_scores_what_is_encoded() -> None:
-    network = settled(tiny())
-    memory, lengths = network.encode(ragged(10), LENGTHS)
+    network, features = settled(tiny()), ragged(10)
+    memory, _ = network.encode(features, LENGTHS)
     assert memory.shape == (5, 31, network.width)
-    assert torch.equal(lengths, network(ragged(10), LENGTHS).lengths)
+    assert torch.equal(network.ctc(memory), network(features, LENGTHS).logits)
 
 
 def test_every_parameter_learns() -> None:

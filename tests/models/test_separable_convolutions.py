@@ -51,5 +51,5 @@ def test_chosen_blocks_are_scored_in_training_only_by_layers_of_their_own() -> N
     output = network(ragged(10), LENGTHS)
     assert [logits.shape for logits in output.intermediate] == [output.logits.shape] * 2
     assert network.eval()(ragged(10), LENGTHS).intermediate == ()
-    with pytest.raises(ValueError, match=r"intermediate_layers: \[3\]: use blocks 1 to 2"):
+    with pytest.raises(ValueError, match=r"intermediate_layers=\[3\]: set numbers from 1 to 2"):
         QuartzNet(10, 5, **settings, intermediate_layers=[3])
