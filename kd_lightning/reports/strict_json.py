@@ -5,8 +5,9 @@ import math
 
 
 def to_json(value: object) -> str:
-    """Strict JSON (RFC 8259): what is not a finite number becomes null."""
-    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Strict JSON (RFC 8259): what is not a finite number becomes null, half a surrogate pair a question mark."""
+    written = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return written.encode(errors="replace").decode()
 
 
 def _finite(value: object) -> object:
