@@ -97,7 +97,7 @@ def compare_runs(name: str, runs: dict[str, Run], notes: Sequence[str] = ()) -> 
         "notes": notes,
     }
     notes.extend(_evaluation_notes(runs, counted, task))
-    notes.extend(streaming_notes(runs))
+    notes.extend([*task.notes(runs), *streaming_notes(runs)])
     try:
         aligned = align({stage: run.predictions for stage, run in runs.items()})
     except ValueError as error:

@@ -1,7 +1,7 @@
 """One self-contained HTML file: no script, no network, every value escaped."""
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,13 +21,49 @@ class Plot(NamedTuple):
     dark: bytes
 
 
+class Word(NamedTuple):
+    """A word of an output with the sign of its error, and the kind of error, which gives its colour.
+
+    Attributes:
+        text: what is shown.
+        kind: "hit", "substitution", "deletion", "insertion", or "nothing" where the output has no word.
+    """
+
+    text: str
+    kind: str
+
+
+class Line(NamedTuple):
+    """What one network recognised."""
+
+    name: str
+    errors: int
+    words: list[Word]
+
+
+class Utterance(NamedTuple):
+    """What was said and what each network recognised, a column a word; ``audio`` is a data URI."""
+
+    title: str
+    reference: list[str]
+    lines: list[Line]
+    audio: str | None = None
+
+    @property
+    def table(self) -> Table:
+        """The same without colour and audio."""
+        rows = [[line.name, str(line.errors), *(word.text for word in line.words)] for line in self.lines]
+        return Table(self.title, ["reference", "errors", *self.reference], rows)
+
+
 class Section(NamedTuple):
-    """A part of the page: paragraphs, tables side by side where they fit, plots."""
+    """A part of the page: paragraphs, tables side by side where they fit, plots, utterances."""
 
     title: str
     text: list[str]
     tables: list[Table]
     plots: list[Plot]
+    utterances: Sequence[Utterance] = ()
 
 
 class Page(NamedTuple):

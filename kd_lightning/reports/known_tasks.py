@@ -3,10 +3,11 @@
 from typing import Any
 
 from kd_lightning.reports.keyword.task import KeywordSpotting
+from kd_lightning.reports.recognition.task import Recognition
 from kd_lightning.reports.task import Task
 
 KEYWORD = KeywordSpotting()
-_TASKS: dict[str | None, Task[Any]] = {"keyword": KEYWORD}
+_TASKS: dict[str | None, Task[Any]] = {"keyword": KEYWORD, "recognition": Recognition()}
 
 
 def task_of(name: str | None) -> Task[Any]:

@@ -49,8 +49,9 @@ def write_page(report: Path, comparison: dict[str, Any], page: Page) -> Path:
 def page(comparison: dict[str, Any], runs: dict[str, Run]) -> Page:
     """The page of a pipeline."""
     task = task_of(comparison["task"])
+    qualities = [tables.quality(comparison), *task.further_quality(comparison)]
     sections = [
-        Section("Quality", tables.sentences(comparison), [tables.quality(comparison)], []),
+        Section("Quality", tables.sentences(comparison), qualities, []),
         Section("Cost", [], [tables.cost(comparison)], [_size_plot(comparison, task)]),
     ]
     if comparison["exports"]:
@@ -80,6 +81,7 @@ def as_markdown(page: Page) -> str:
         if section.text:
             parts.append(bullets(section.text))
         parts.extend(markdown(table, table.title != section.title) for table in section.tables)
+        parts.extend(markdown(utterance.table) for utterance in section.utterances)
         parts.extend(f"![{escape(one.description)}]({one.name}.png)\n" for one in section.plots)
     if page.notes:
         parts.append(f"## Notes\n\n{bullets(page.notes)}")

@@ -93,6 +93,10 @@ class Task(ABC, Generic[Outcomes]):
             outcomes: what was counted of each.
         """
 
+    def notes(self, runs: Mapping[str, Run]) -> list[str]:
+        """What the reader has to know of these runs before they compare them."""
+        return []
+
     # What is shown: of a comparison, as plain values
 
     @abstractmethod
@@ -102,6 +106,10 @@ class Task(ABC, Generic[Outcomes]):
     @abstractmethod
     def quality(self, comparison: Mapping[str, Any]) -> Table:
         """What each stage's network recognises."""
+
+    def further_quality(self, comparison: Mapping[str, Any]) -> list[Table]:
+        """What does not fit beside it."""
+        return []
 
     @abstractmethod
     def sentences(self, comparison: Mapping[str, Any]) -> list[str]:

@@ -47,15 +47,16 @@ def print_comparison(comparison: dict[str, Any], console: Console | None = None)
     """
     console = console or default_console()
     console.print(Text(tables.setting(comparison), style="dim"))
-    console.print(rich_table(tables.quality(comparison)))
-    console.print(rich_table(tables.cost(comparison)))
+    task = task_of(comparison["task"])
+    for table in (tables.quality(comparison), *task.further_quality(comparison), tables.cost(comparison)):
+        console.print(rich_table(table))
     if comparison["exports"]:
         console.print(rich_table(tables.exports(comparison)))
     if comparison["streaming"]:
         console.print(rich_table(streaming_table(comparison["streaming"])))
     console.print(Text(tables.headline(comparison), style="bold"))
     print_lines(tables.sentences(comparison), console)
-    for table in task_of(comparison["task"]).printed(comparison):
+    for table in task.printed(comparison):
         console.print(rich_table(table))
     print_lines([f"Note: {note}" for note in tables.stage_notes(comparison)], console, style="yellow")
 
