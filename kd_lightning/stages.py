@@ -159,6 +159,7 @@ def write_results(config: dict[str, Any], experiment: Experiment, folder: Path) 
         save_file({name: tensor.contiguous() for name, tensor in student.state_dict().items()}, beside)
     write(folder / "predictions.jsonl", "".join(json.dumps(line) + "\n" for line in distiller.predictions))
     clip = torch.zeros(1, datamodule.clip_samples)
+    seconds = datamodule.clip_samples / datamodule.sample_rate
     latency = efficiency.latency(lambda: student(clip))
     metrics = {
         "stage": config["stage"],
@@ -167,10 +168,9 @@ def write_results(config: dict[str, Any], experiment: Experiment, folder: Path) 
         "params": efficiency.parameters(student),
         "macs": efficiency.macs(student, clip),
         "size_bytes": (folder / WEIGHTS).stat().st_size,
+        "clip_seconds": seconds,
         "latency_ms": latency._asdict(),
-        "real_time_factor": efficiency.real_time_factor(
-            latency.p50, datamodule.clip_samples / datamodule.sample_rate
-        ),
+        "real_time_factor": efficiency.real_time_factor(latency.p50, seconds),
         "train_seconds": experiment.timer.time_elapsed("train"),
         "steps": trainer.global_step,
         "best_step": experiment.best.step,
