@@ -15,6 +15,9 @@ _NAMES = {
     "dtype": "precision",
     "top_k": "top-k",
     "taps": "choice of activations",
+    "frame_dims": "choice of activations",
+    "logits": "kind",
+    "decoding": "way to decode",
 }
 
 
@@ -26,12 +29,16 @@ class Fingerprint(NamedTuple):
         frontend: settings of the teacher's features, likewise.
         corpus: digest of the training clips, their order and the background noise.
         clips: number of training clips.
-        classes: names in the order of the logits.
+        classes: names in the order of the logits; of frames, the teacher's tokens.
         augment: settings of the augmentation with its seed; ``None`` for the clips as they are.
         views: number K of augmentations of a clip: views 0 to K - 1 are labelled.
         dtype: "float16" or "float32", of what is stored.
         top_k: how many of the largest log-probabilities are stored; ``None`` for all logits.
         taps: module paths in the teacher whose activations are stored too, sorted.
+        frame_dims: of utterances, the dimension of the frames in each of these activations: 1 or -1.
+        logits: of utterances, whether what is said of their frames is stored; ``None`` for clips, whose logits always
+            are.
+        decoding: of utterances, how their hypotheses were found; ``None`` where none are stored.
     """
 
     teacher: Any
@@ -44,10 +51,35 @@ class Fingerprint(NamedTuple):
     dtype: str
     top_k: int | None
     taps: list[str]
+    frame_dims: dict[str, int] | None = None
+    logits: bool | None = None
+    decoding: dict[str, Any] | None = None
 
     def plain(self) -> dict[str, Any]:
-        """As JSON would give it back."""
-        return dict(json.loads(json.dumps(self._asdict())))
+        """As JSON would give it back; without what clips do not have."""
+        fields = self._asdict()
+        for name in self._field_defaults:
+            if fields[name] is None:
+                del fields[name]
+        return dict(json.loads(json.dumps(fields)))
+
+    def unread(self, stored: dict[str, Any]) -> set[str]:
+        """Fields in which a store may differ from this run: it holds more than the run reads.
+
+        Args:
+            stored: fields of the store, from :meth:`plain`.
+        """
+        unread: set[str] = set()
+        dims, stored_dims = self.frame_dims or {}, stored.get("frame_dims") or {}
+        if all(path in stored["taps"] and dims.get(path) == stored_dims.get(path) for path in self.taps):
+            unread |= {"taps", "frame_dims"}
+        if self.logits is False:
+            unread |= {"logits", "classes", "top_k"}
+            if not self.taps:
+                unread |= {"dtype"}
+        if self.decoding is None:
+            unread |= {"decoding"}
+        return unread
 
 
 def other(stored: dict[str, Any], run: dict[str, Any]) -> str | None:

@@ -1,7 +1,9 @@
 """The files of a store of labels.
 
-- ``view_000/block_0000.safetensors``: what the teacher says of BLOCK clips in one view, one row a clip in the order of
-  the training selection; its metadata holds the fingerprint
+- ``view_000/block_0000.safetensors``: what the teacher says of BLOCK clips or utterances in one view, one row each in
+  the order of the training selection, rows of different length as in :mod:`kd_lightning.labels.ragged`; its metadata
+  holds the fingerprint
+- ``view_000/hypotheses_0000.jsonl``: the hypotheses in that shard once more, for people
 - ``labels.json``: fingerprint, and size and digest of every shard; written last, so a store that has it is finished
 """
 
@@ -19,6 +21,7 @@ FORMAT = 1
 # Clips in a shard. A killed run loses what it has of one shard a rank.
 BLOCK = 2048
 TAP = "taps/"
+LENGTHS = "lengths"
 FINGERPRINT = "fingerprint"
 
 
@@ -52,6 +55,11 @@ class Unit(NamedTuple):
     def shard(self) -> str:
         """The shard's path in the store."""
         return f"view_{self.view:03d}/block_{self.begin // BLOCK:04d}.safetensors"
+
+    @property
+    def hypotheses(self) -> str:
+        """The path of its hypotheses as lines."""
+        return f"view_{self.view:03d}/hypotheses_{self.begin // BLOCK:04d}.jsonl"
 
 
 def units(clips: int, views: int) -> Iterator[Unit]:

@@ -1,9 +1,9 @@
-"""Read what a teacher said of any clips in any views, from mapped shards."""
+"""Read what a teacher said of any clips or utterances in any views, from mapped shards."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,51 +14,62 @@ from safetensors.torch import load_file
 from kd_lightning.labels.encoding import decode
 from kd_lightning.labels.fingerprint import Fingerprint, other
 from kd_lightning.labels.format import FORMAT, INDEX, TAP, Stored, Unit, facts
+from kd_lightning.labels.ragged import OFFSETS, Column, pick
 
 _AGAIN = "start kd_lightning.label again as before"
 
 
-class StoredLabels:
+class Store:
     """A finished store of labels. Shards stay mapped, and are mapped anew where this is pickled.
 
     Args:
         folder: of the store.
         index: the content of ``labels.json``.
-        taps: module paths whose activations to read.
+        expected: what a run reads of it.
     """
 
-    def __init__(self, folder: Path, index: dict[str, Any], taps: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, index: dict[str, Any], expected: Fingerprint) -> None:
         self.folder = folder
-        self._classes = len(index["fingerprint"]["classes"])
         self._block: int = index["block"]
         self._facts: dict[str, dict[str, Any]] = index["shards"]
-        self._taps = tuple(taps)
+        self._taps = tuple(expected.taps)
         # numpy picks a few rows three times faster than torch.
         self._mapped: dict[str, dict[str, npt.NDArray[Any]]] = {}
 
-    def read(self, clips: Sequence[int], views: Sequence[int]) -> Stored:
-        """What the teacher said of each clip in its view.
+    def rows(self, cuts: Sequence[int], views: Sequence[int]) -> dict[str, Column]:
+        """What is stored of each cut in its view, by name; arrays (B, ...), or lists of B of different length.
 
         Args:
-            clips: (B,) positions in the training selection.
+            cuts: (B,) positions in the training selection.
             views: (B,) number of the view of each.
 
         Raises:
             ValueError: a shard is damaged; names the file.
         """
-        blocks, within = np.divmod(np.asarray(clips), self._block)
+        blocks, within = np.divmod(np.asarray(cuts), self._block)
         shards: dict[tuple[int, int], list[int]] = {}
         for place, view_and_block in enumerate(zip(views, blocks.tolist(), strict=True)):
             shards.setdefault(view_and_block, []).append(place)
-        rows: dict[str, npt.NDArray[Any]] = {}
+        rows: dict[str, Any] = {}
         for (view, block), places in shards.items():
-            for name, stored in self._shard(Unit(view, block * self._block, 0).shard).items():
-                if name not in rows:
-                    rows[name] = np.empty((len(clips), *stored.shape[1:]), stored.dtype)
-                rows[name][places] = stored[within[places]]
-        tensors = {name: torch.from_numpy(array) for name, array in rows.items()}
-        taps = {path: tensors[TAP + path].float() for path in self._taps}
-        return Stored(decode(tensors, self._classes), taps)
+            shard = self._shard(Unit(view, block * self._block, 0).shard)
+            for name in shard:
+                if name.startswith(OFFSETS):
+                    continue
+                picked = pick(shard, name, within[places])
+                if isinstance(picked, list):
+                    column = rows.setdefault(name, [None] * len(cuts))
+                    for place, row in zip(places, picked, strict=True):
+                        column[place] = row
+                else:
+                    if name not in rows:
+                        rows[name] = np.empty((len(cuts), *picked.shape[1:]), picked.dtype)
+                    rows[name][places] = picked
+        return rows
+
+    def _reads(self, name: str) -> bool:
+        """Whether the run wants these rows."""
+        return not name.startswith(TAP) or name.removeprefix(TAP) in self._taps
 
     def _shard(self, name: str) -> dict[str, npt.NDArray[Any]]:
         if name not in self._mapped:
@@ -70,11 +81,10 @@ class StoredLabels:
                 tensors = load_file(path)
             except (ValueError, OSError, SafetensorError) as error:
                 raise ValueError(f"{path} is damaged ({error}): {_AGAIN}, which writes it anew") from error
-            wanted = {TAP + path for path in self._taps}
             self._mapped[name] = {
                 key: tensor.numpy()
                 for key, tensor in tensors.items()
-                if not key.startswith(TAP) or key in wanted
+                if self._reads(key.removeprefix(OFFSETS))
             }
         return self._mapped[name]
 
@@ -82,12 +92,32 @@ class StoredLabels:
         return self.__dict__ | {"_mapped": {}}
 
 
-def open_labels(folder: Path, expected: Fingerprint) -> StoredLabels:
+class StoredLabels(Store):
+    """What a teacher said of clips; see :class:`Store`."""
+
+    def __init__(self, folder: Path, index: dict[str, Any], expected: Fingerprint) -> None:
+        super().__init__(folder, index, expected)
+        self._classes = len(expected.classes)
+
+    def read(self, clips: Sequence[int], views: Sequence[int]) -> Stored:
+        """What the teacher said of each clip in its view; see :meth:`Store.rows`."""
+        tensors = {name: torch.from_numpy(array) for name, array in self.rows(clips, views).items()}
+        taps = {path: tensors[TAP + path].float() for path in self._taps}
+        return Stored(decode(tensors, self._classes), taps)
+
+
+Labels = TypeVar("Labels", bound=Store)
+
+
+def open_store(
+    folder: Path, expected: Fingerprint, kind: Callable[[Path, dict[str, Any], Fingerprint], Labels]
+) -> Labels:
     """Open a finished store for a run.
 
     Args:
         folder: of the store, e.g. ``runs/<name>/label``.
-        expected: what the labels have to follow from; of the activations, those that the run needs.
+        expected: what the labels have to follow from, and which of them the run needs.
+        kind: reads it, see :class:`Store`.
 
     Raises:
         FileNotFoundError: there are no labels, the store is not finished, or a shard is missing.
@@ -95,10 +125,10 @@ def open_labels(folder: Path, expected: Fingerprint) -> StoredLabels:
     """
     index = _read_index(folder)
     stored, run = dict(index["fingerprint"]), expected.plain()
-    missing = [path for path in expected.taps if path not in stored["taps"]]
-    # More activations than a run needs do no harm.
-    difference = other(stored, run | {"taps": stored["taps"]} if not missing else run)
-    if difference:
+    unread = expected.unread(stored)
+    if difference := other(
+        *({key: each[key] for key in each if key not in unread} for each in (stored, run))
+    ):
         raise ValueError(
             f"{folder} holds labels of {difference}: change this run, or label again under another name"
         )
@@ -111,7 +141,12 @@ def open_labels(folder: Path, expected: Fingerprint) -> StoredLabels:
                 f"{path} is damaged ({path.stat().st_size} bytes instead of {known['bytes']}): {_AGAIN}, "
                 "which writes it anew"
             )
-    return StoredLabels(folder, index, expected.taps)
+    return kind(folder, index, expected)
+
+
+def open_labels(folder: Path, expected: Fingerprint) -> StoredLabels:
+    """Open a finished store of what a teacher said of clips; see :func:`open_store`."""
+    return open_store(folder, expected, StoredLabels)
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Write what a teacher says, shard by shard; a killed run goes on with the shards that are missing."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,6 +22,8 @@ from kd_lightning.labels.format import (
     shard_fingerprint,
     units,
 )
+from kd_lightning.labels.hypotheses import TEXT, as_lines, sentences
+from kd_lightning.labels.ragged import Rows, joined
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
@@ -69,19 +72,22 @@ class LabelWriter:
         named = {f"{TAP}{path}": tap.to(self.dtype) for path, tap in taps.items()}
         return encode(logits, self.fingerprint.top_k, self.dtype) | named
 
-    def write(self, unit: Unit, rows: dict[str, Tensor]) -> None:
+    def write(self, unit: Unit, rows: Rows, cuts: Sequence[str] = ()) -> None:
         """Write a whole shard or nothing.
 
         Args:
             unit: which.
-            rows: tensors (end - begin, ...) by name, from :meth:`encode`.
+            rows: one a clip or utterance, of which :meth:`encode` made the logits and activations.
+            cuts: their ids, where there are hypotheses among the rows.
 
         Raises:
             OSError: it could not be written; names the file.
         """
         # One entry only: the order of several would not be the same every time.
         metadata = {FINGERPRINT: json.dumps(self.fingerprint.plain(), sort_keys=True)}
-        on_host = {name: tensor.cpu().contiguous() for name, tensor in rows.items()}
+        on_host = {name: tensor.cpu().contiguous() for name, tensor in joined(rows).items()}
+        if TEXT in rows:
+            write(self.folder / unit.hypotheses, as_lines(cuts, sentences(rows)))
         write(self.folder / unit.shard, save(on_host, metadata))
 
     def finish(self) -> None:

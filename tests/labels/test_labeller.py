@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from kd_lightning.frontend.features import SpecMasks
+from kd_lightning.labels.clip_labeller import TOGETHER, ClipLabeller
 from kd_lightning.labels.format import Unit
-from kd_lightning.labels.labeller import TOGETHER, Labeller
 from kd_lightning.labels.reader import StoredLabels, open_labels
 from kd_lightning.labels.writer import LabelWriter
 from kd_lightning.models.waveform_model import KeywordOutput
@@ -55,7 +55,7 @@ def label(teacher: nn.Module, folder: Path, **changes: Any) -> StoredLabels:
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    trainer.predict(Labeller(teacher.eval(), writer, loader), return_predictions=False)
+    trainer.predict(ClipLabeller(teacher.eval(), writer, loader), return_predictions=False)
     writer.finish()
     return open_labels(folder, wanted)
 
@@ -126,5 +126,5 @@ def test_what_is_there_is_not_asked_for_again(tmp_path: Path) -> None:
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    trainer.predict(Labeller(Linear().eval(), writer, noting), return_predictions=False)
+    trainer.predict(ClipLabeller(Linear().eval(), writer, noting), return_predictions=False)
     assert asked == [Unit(1, 0, CLIPS)]

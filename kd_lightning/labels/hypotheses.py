@@ -1,0 +1,60 @@
+"""Sentences that a teacher heard, as text: any student can spell it, whatever the teacher's tokens are."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+TEXT, CONFIDENCE, ENDED, WER = "text", "confidence", "ended", "wer"
+
+
+class Sentence(NamedTuple):
+    """What a teacher heard in an utterance.
+
+    Attributes:
+        text: the best hypothesis.
+        confidence: in [0, 1], how sure the teacher was of it.
+        ended: whether its decoder came to an end by itself.
+        wer: its word error rate against the transcript, 0.1 for ten per cent; ``None`` where that is hidden.
+    """
+
+    text: str
+    confidence: float
+    ended: bool = True
+    wer: float | None = None
+
+
+def rows_of(heard: Sequence[Sentence]) -> dict[str, Tensor | Sequence[Tensor]]:
+    """Sentences as they are stored: text in UTF-8, numbers in float32, no error rate as NaN."""
+    return {
+        TEXT: [
+            torch.from_numpy(np.frombuffer(bytearray(one.text.encode()), np.uint8).copy()) for one in heard
+        ],
+        CONFIDENCE: torch.tensor([one.confidence for one in heard]),
+        ENDED: torch.tensor([one.ended for one in heard], dtype=torch.uint8),
+        WER: torch.tensor([math.nan if one.wer is None else one.wer for one in heard]),
+    }
+
+
+def sentences(rows: Mapping[str, Any]) -> list[Sentence]:
+    """The sentences of :func:`rows_of`, from tensors or arrays."""
+    numbers = (rows[name].tolist() for name in (CONFIDENCE, ENDED, WER))
+    return [
+        Sentence(
+            np.asarray(text).tobytes().decode(), confidence, bool(ended), None if math.isnan(wer) else wer
+        )
+        for text, confidence, ended, wer in zip(rows[TEXT], *numbers, strict=True)
+    ]
+
+
+def as_lines(cuts: Sequence[str], heard: Sequence[Sentence]) -> str:
+    """A line of JSON for each cut."""
+    lines = (
+        json.dumps({"cut": cut, **one._asdict()}, ensure_ascii=False)
+        for cut, one in zip(cuts, heard, strict=True)
+    )
+    return "".join(f"{line}\n" for line in lines)
