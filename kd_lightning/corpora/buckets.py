@@ -1,12 +1,14 @@
 """Batches of utterances of about the same length, the same on every machine and after a restart."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
+
+from kd_lightning.labels.format import Unit
 
 Integers = npt.NDArray[np.integer]
 Seconds = npt.NDArray[np.float32]
@@ -112,6 +114,31 @@ class EachOnce(Sampler[list[Item]]):
     def __iter__(self) -> Iterator[list[Item]]:
         for batch in self._batches:
             yield [Item(int(utterance), 0) for utterance in batch]
+
+
+class EachView(Sampler[list[Item]]):
+    """Blocks of utterances, each in one view, in batches of about the same length, the longest first.
+
+    Args:
+        units: which utterances in which view; a batch never holds utterances of two.
+        seconds: (N,) lengths of the utterances of the dataset.
+        batch_seconds: audio with padding in a batch; 0 for utterances alone.
+    """
+
+    def __init__(self, units: Sequence[Unit], seconds: Seconds, batch_seconds: float) -> None:
+        self._units, self._seconds, self._batch_seconds = units, seconds, batch_seconds
+
+    def __len__(self) -> int:
+        return sum(len(self._batches(unit)) for unit in self._units)
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        for unit in self._units:
+            for batch in self._batches(unit):
+                yield [Item(int(utterance), unit.view) for utterance in batch]
+
+    def _batches(self, unit: Unit) -> list[Integers]:
+        order = unit.begin + np.argsort(self._seconds[unit.begin : unit.end], kind="stable")[::-1]
+        return [order[begin:end] for begin, end in pack(self._seconds[order], self._batch_seconds, 1)]
 
 
 def pack(seconds: Seconds, most: float, fewest: int) -> list[tuple[int, int]]:

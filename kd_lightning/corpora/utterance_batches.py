@@ -17,6 +17,7 @@ from kd_lightning.corpora.prepared_utterances import PreparedUtterances
 from kd_lightning.frontend.features import SpecMasks
 from kd_lightning.frontend.text import normalise
 from kd_lightning.frontend.tokens import Tokens
+from kd_lightning.labels.utterance_reader import Heard, StoredUtterances, UtteranceLabels
 
 # The corpora have no recordings of noise.
 _WHITE_NOISE = NoiseBank(np.empty(0, np.int16), [])
@@ -37,6 +38,7 @@ class UtteranceBatch(NamedTuple):
         speakers: (B,) speakers.
         texts: (B,) what is said, as the corpus writes it.
         snr: (B,) float32 signal-to-noise ratio of the recording in dB, NaN where unknown.
+        stored: what a teacher said of these utterances in these views, where its labels are stored.
     """
 
     waveform: Tensor
@@ -50,6 +52,7 @@ class UtteranceBatch(NamedTuple):
     speakers: list[str]
     texts: list[str]
     snr: Tensor
+    stored: StoredUtterances | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "UtteranceBatch":
         """The batch on a device. Lightning would look at each id and each text for something to move."""
@@ -58,6 +61,7 @@ class UtteranceBatch(NamedTuple):
             **{name: getattr(self, name).to(device, non_blocking=non_blocking) for name in moved},
             masks=self.masks.to(device, non_blocking),
             other_masks=self.other_masks.to(device, non_blocking),
+            stored=None if self.stored is None else self.stored.to(device, non_blocking),
         )
 
 
@@ -71,6 +75,11 @@ class UtteranceDataset(Dataset[UtteranceBatch]):
         tokens: spells them.
         language: of the corpus, as in BCP 47.
         augment: makes the views; None leaves every utterance as it is.
+
+    Attributes:
+        prepared: the corpus.
+        rows: as given.
+        labels: what a teacher said of each utterance in each view, sent with every batch; None without.
     """
 
     def __init__(
@@ -84,6 +93,7 @@ class UtteranceDataset(Dataset[UtteranceBatch]):
     ) -> None:
         self.prepared = prepared
         self.rows = rows
+        self.labels: UtteranceLabels | None = None
         self._visible = visible
         self._tokens = tokens
         self._language = language
@@ -125,11 +135,34 @@ class UtteranceDataset(Dataset[UtteranceBatch]):
             speakers=[speaker.decode() for speaker in records["speaker"].tolist()],
             texts=texts,
             snr=torch.from_numpy(records["snr"].astype(np.float32)),
+            stored=None if self.labels is None else self._said(self.labels, items, ids),
         )
 
     def spell(self, text: str) -> list[int]:
         """Tokens of a text as the corpus writes it."""
         return self._tokens.encode(normalise(text, self._language))
+
+    def ids(self, begin: int, end: int) -> list[str]:
+        """The cut ids of the utterances from ``begin`` to before ``end``."""
+        return [id.decode() for id in self.prepared.records["id"][self.rows[begin:end]].tolist()]
+
+    def _said(self, labels: UtteranceLabels, items: list[Item], ids: list[str]) -> StoredUtterances:
+        """What the teacher said, its sentences in the student's tokens."""
+        chosen = [item.utterance for item in items]
+        said, heard = labels.read(chosen, [item.view for item in items])
+        if not heard:
+            return said
+        tokens = [torch.tensor(self.spell(sentence.text), dtype=torch.long) for sentence in heard]
+        seen = self._visible[chosen].tolist()
+        trusted = [labels.trusts(*one) for one in zip(heard, seen, ids, strict=True)]
+        return said._replace(
+            heard=Heard(
+                pad_sequence(tokens, batch_first=True),
+                torch.tensor([len(spelt) for spelt in tokens]),
+                torch.tensor(trusted),
+                torch.tensor([sentence.confidence for sentence in heard]),
+            )
+        )
 
     def _view(self, record: np.void, id: str, view: int) -> Augmented:
         begin = int(record["start"])

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from lhotse import CutSet
 from torch.utils.data import DataLoader, Sampler
 
 from kd_lightning.corpora.augment import Augment
-from kd_lightning.corpora.buckets import Buckets, EachOnce, Integers, Item
+from kd_lightning.corpora.buckets import Buckets, EachOnce, EachView, Integers, Item
 from kd_lightning.corpora.decoding import SAMPLE_RATE
 from kd_lightning.corpora.prepared_utterances import PreparedUtterances, prepare_utterances
 from kd_lightning.corpora.selection import hash_order
@@ -26,6 +26,8 @@ from kd_lightning.corpora.utterance_files import Split, UtteranceFile
 from kd_lightning.files import write
 from kd_lightning.frontend.text import normalise
 from kd_lightning.frontend.tokens import Characters, Pieces, Tokens, train_pieces
+from kd_lightning.labels.format import Unit
+from kd_lightning.labels.utterance_reader import UtteranceLabels
 
 _LOCK = ".corpus.lock"
 # Utterances whose costs are measured: the length of a short command.
@@ -186,6 +188,44 @@ class Utterances(pl.LightningDataModule):
             self._position,
         )
         return self._loader(self._train, batches)
+
+    def views_dataloader(self, units: Sequence[Unit], batch_seconds: float) -> DataLoader[UtteranceBatch]:
+        """Training utterances by their position in chosen views: what a teacher is to be asked.
+
+        Args:
+            units: which; a batch never holds utterances of two.
+            batch_seconds: audio with padding in a batch; 0 for utterances alone.
+        """
+        return self._loader(self._train, EachView(units, self._train.seconds, batch_seconds))
+
+    def view_ids(self, unit: Unit) -> list[str]:
+        """The cut ids of a unit in the order of its utterances."""
+        return self._train.ids(unit.begin, unit.end)
+
+    def use_labels(self, labels: UtteranceLabels) -> None:
+        """Send what a teacher said of each training utterance in its view with the batches."""
+        self._train.labels = labels
+
+    def view_facts(self) -> dict[str, Any]:
+        """What the training views follow from, as fields of a :class:`~kd_lightning.labels.fingerprint.Fingerprint`.
+
+        Audio, order of the utterances, augmentation and number of views; where the files lie, how batches are cut and
+        which transcripts are hidden do not matter to a teacher.
+        """
+        prepared = self._open()
+        with FileLock(self._data / _LOCK):
+            audio = prepared.digest()
+        records = prepared.records[self._train.rows]
+        digest = hashlib.blake2b(audio.encode(), digest_size=16)
+        digest.update(b"\n".join(records["id"].tolist()))
+        digest.update(records["start"].tobytes())
+        return {
+            "corpus": digest.hexdigest(),
+            "clips": len(records),
+            "classes": self.classes,
+            "augment": None if self._augment is None else dict(vars(self._augment)),
+            "views": self._views,
+        }
 
     def val_dataloader(self) -> DataLoader[UtteranceBatch]:
         """The validation utterances, each once over all processes."""

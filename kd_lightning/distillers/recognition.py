@@ -23,6 +23,7 @@ from kd_lightning.distillers.recognition_terms import (
 )
 from kd_lightning.frontend.text import scoring_form
 from kd_lightning.frontend.tokens import decoder_of
+from kd_lightning.labels.utterance_reader import StoredUtterances
 from kd_lightning.metrics.scores import error_rate_intervals
 from kd_lightning.metrics.word_errors import WordErrors
 from kd_lightning.models.recogniser import Recogniser
@@ -66,9 +67,9 @@ class RecognitionDistiller(Distiller):
     def run_networks(self, batch: UtteranceBatch) -> RecognitionStep:  # type: ignore[override]
         features = Features(batch.waveform, batch.masks, batch.samples)
         targets = Targets(batch.tokens, batch.token_lengths, batch.labelled)
-        hypotheses = self._hear(features) if self.needs_hypotheses else None
+        hypotheses = self._hear(batch.stored, features) if self.needs_hypotheses else None
         prefix = decoder_prefix(targets, hypotheses).tokens
-        teacher, teacher_taps = self._ask_teacher(features, prefix)
+        teacher, teacher_taps = self._ask_teacher(batch.stored, features, prefix)
         with self.student_taps as student_taps:
             student = said(self.student, features, prefix)
         second = None
@@ -77,8 +78,10 @@ class RecognitionDistiller(Distiller):
         return RecognitionStep(targets, student, teacher, student_taps, teacher_taps, hypotheses, second)
 
     @torch.no_grad()
-    def _hear(self, features: Features) -> Targets:
-        """What the teacher decodes, as transcripts."""
+    def _hear(self, stored: StoredUtterances | None, features: Features) -> Targets | None:
+        """What the teacher decodes or has decoded, as transcripts."""
+        if stored is not None:
+            return None if stored.heard is None else Targets(*stored.heard)
         assert self.teacher is not None
         heard = decode(self.teacher, features)
         tokens = [torch.tensor(one.tokens, dtype=torch.long) for one in heard]
@@ -91,9 +94,12 @@ class RecognitionDistiller(Distiller):
 
     @torch.no_grad()
     def _ask_teacher(
-        self, features: Features, prefix: Tensor
+        self, stored: StoredUtterances | None, features: Features, prefix: Tensor
     ) -> tuple[RecognitionOutput | None, Mapping[str, Tensor]]:
-        """What the teacher says, and its tapped activations."""
+        """What the teacher says or has said, and its tapped activations."""
+        if stored is not None:
+            frames = stored.lengths
+            return None if frames is None else RecognitionOutput(stored.logits, frames), stored.taps
         if self.teacher is None or self.teacher_taps is None:
             return None, {}
         with self.teacher_taps as taps:
