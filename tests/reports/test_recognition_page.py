@@ -200,9 +200,10 @@ def test_audio_is_embedded_until_the_page_is_full(tmp_path, monkeypatch):
     write_audio(tmp_path, "last")
     (tmp_path / "audio" / "text.wav").write_text("root:x:0:0")
     (tmp_path / "audio" / "flac.flac").write_bytes(b"fLaC")
+    (tmp_path / "audio" / "endless.wav").symlink_to("/dev/zero")
     monkeypatch.setattr(audio, "MOST", 3 * len(content))
     found, left_out = embedded(
-        [tmp_path / "none", tmp_path], ["first", "large", "text", "absent", "last", "flac"]
+        [tmp_path / "none", tmp_path], ["first", "large", "text", "endless", "absent", "last", "flac"]
     )
     assert list(found) == ["first", "last", "flac"]
     assert left_out == ["large"]

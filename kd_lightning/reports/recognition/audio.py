@@ -44,6 +44,8 @@ def embedded(folders: Sequence[Path], cuts: Iterable[str]) -> tuple[dict[str, st
     for cut in cuts:
         for path in _places(folders, cut):
             try:
+                if not path.is_file():
+                    continue
                 # A file is read only if its four characters for three bytes fit.
                 fits = path.stat().st_size * 4 // 3 <= room
                 uri = _data_uri(path) if fits else None
