@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +28,21 @@ Prints the metrics and writes them, with the predictions, to <run>/evaluation/.
   snr=[20,10,5]                       signal-to-noise ratios in dB, a scene each in turn
   seed=0                              of the audio: runs are compared on the same
   hop=0.1 smoothing=0.3 refractory=1.0 tolerance=1.0   of the detector, in seconds
-Prints these and writes <run>/streaming.json and <run>/det.png; the report shows them."""
+Prints these and writes <run>/streaming.json and <run>/det.png; the report shows them.
+
+  audio=speech.mp3                    transcribe: wav, flac, ogg or mp3 of any rate and length, or a folder of them
+  chunk_seconds=20                    longest stretch that is heard at once; by default the longest training utterance
+  beam=50                             hypotheses that are kept; 1 is greedy, the default
+  language_model=file.arpa            for CTC: an n-gram model over the run's tokens (ARPA or KenLM), a space written |
+Prints a line a file and writes <run>/transcripts/<name>.txt and .json, with the time of each word (by CTC)."""
 
 
 def evaluate(words: dict[str, Any]) -> None:
     """Score ``run=`` on its corpus with further words merged over the run's config."""
     run = existing_folder(words, "run")
-    if words.pop("streaming", False):
+    if "audio" in words:
+        transcribe(run, words)
+    elif words.pop("streaming", False):
         stream(run, words)
     else:
         score(run, words)
@@ -68,14 +77,14 @@ def stream(run: Path, words: dict[str, Any]) -> None:
     """Listen to long audio for keywords.
 
     Raises:
-        ValueError: a word is not what it should be, or the corpus has no clip of a keyword.
+        ValueError: a word is not what it should be, the run is a recogniser, or the corpus has no clip of a keyword.
     """
     minutes, seed = number(words, "minutes", 60), number(words, "seed", 0)
     levels, asked = words.pop("snr", [20, 10, 5]), words.pop("keywords", None)
     snr = [number({"snr": level}, "snr", 0) for level in (levels if isinstance(levels, list) else [levels])]
 
     from kd_lightning.corpora.long_audio import LongAudio
-    from kd_lightning.experiment.finished import build_evaluation
+    from kd_lightning.experiment.finished import build_evaluation, finished_config
     from kd_lightning.files import write
     from kd_lightning.metrics.streaming import Detector
     from kd_lightning.reports.html import plot
@@ -91,6 +100,10 @@ def stream(run: Path, words: dict[str, Any]) -> None:
 
     detector = Detector(**{key: number(words, key, usual) for key, usual in Detector()._asdict().items()})
     detector.check()
+    if (task := finished_config(run)["task"]) != "keyword":
+        raise ValueError(
+            f"streaming=true spots keywords, and {run} is of task={task}: transcribe audio=<file or folder>"
+        )
     evaluation = build_evaluation(run, words)
     keywords = chosen_keywords(asked, evaluation.classes)
     prepared = evaluation.datamodule.test_dataloader().dataset.prepared
@@ -113,6 +126,35 @@ def stream(run: Path, words: dict[str, Any]) -> None:
     console.print(rich_table(streaming_table([row])))
     print_lines([f"Note: {note}" for note in results["notes"]], console)
     print(f"{audio.minutes:g} min with {said} words; written to {run / 'streaming.json'} and det.png")
+
+
+def transcribe(run: Path, words: dict[str, Any]) -> None:
+    """Transcribe audio files.
+
+    Raises:
+        ValueError: a word is not what it should be, the run spots keywords, or no file could be read.
+    """
+    audio, beam, language_model = (words.pop(key, None) for key in ("audio", "beam", "language_model"))
+    chunk_seconds = number(words, "chunk_seconds", 0) if "chunk_seconds" in words else None
+    if beam is not None and (isinstance(beam, bool) or not isinstance(beam, int)):
+        raise ValueError(f"beam={beam} is not a whole number")
+    if words:
+        raise ValueError(f"{', '.join(words)}: with audio= go beam=, language_model= and chunk_seconds=")
+
+    from kd_lightning.transcription import transcribe as transcripts
+
+    counts = {True: 0, False: 0}
+    for path, found in transcripts(run, Path(str(audio)), chunk_seconds, beam, language_model):
+        readable = not isinstance(found, str)
+        counts[readable] += 1
+        if isinstance(found, str):
+            print(f"{path} could not be read: {found}", file=sys.stderr)
+        else:
+            print(f"{path} ({found.seconds:.1f} s): {found.text}")
+    said = f"{counts[True]} transcribed to {run / 'transcripts'}, {counts[False]} could not be read"
+    if not counts[True]:
+        raise ValueError(said)
+    print(said)
 
 
 def listen(

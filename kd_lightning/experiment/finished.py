@@ -137,12 +137,14 @@ class Evaluation(NamedTuple):
     """A finished run's network beside a corpus to score it on.
 
     Attributes:
+        task: "keyword" or "recognition".
         config: the run's, with the further words merged over it.
         model: the network with its weights, in eval mode.
-        classes: names of the classes, in the order of the logits.
+        classes: names of the classes, or the pieces of the tokens, in the order of the logits.
         datamodule: prepared and set up for testing.
     """
 
+    task: str
     config: dict[str, Any]
     model: WaveformModel
     classes: list[str]
@@ -152,7 +154,8 @@ class Evaluation(NamedTuple):
 def build_evaluation(run: Path, words: dict[str, Any]) -> Evaluation:
     """A finished run and the corpus to score it on.
 
-    Another corpus is asked for the run's own classes, whatever else it has.
+    Another corpus is asked for a keyword run's own classes, whatever else it has. A recogniser's outputs are read with
+    the run's own tokens, and the corpus gives the sentences to compare them with.
 
     Args:
         run: the finished run's folder.
@@ -163,24 +166,40 @@ def build_evaluation(run: Path, words: dict[str, Any]) -> Evaluation:
     """
     model, finished = finished_model(run)
     config = with_keys(finished, words)
-    corpus = config["corpus"] | {"labelled_fraction": 1.0}
-    if corpus["words"] is None:
-        corpus["words"] = [name for name in finished["classes"] if not name.startswith("_")]
     prepare_process({"accelerator": "cpu", "devices": 1})
-    datamodule = build(corpus, LightningDataModule)
+    datamodule = build(unhidden(config, finished["classes"]), LightningDataModule)
     datamodule.prepare_data()
     datamodule.setup("test")
-    check_compatible(
-        run, finished["classes"], datamodule.classes, model.frontend.sample_rate, datamodule.sample_rate
-    )
-    return Evaluation(config, model, finished["classes"], datamodule)
+    task = str(finished["task"])
+    # How the corpus would spell its sentences is of no matter.
+    asked = finished["classes"] if task == "recognition" else datamodule.classes
+    check_compatible(run, finished["classes"], asked, model.frontend.sample_rate, datamodule.sample_rate)
+    return Evaluation(task, config, model, finished["classes"], datamodule)
+
+
+def unhidden(config: dict[str, Any], classes: list[str]) -> dict[str, Any]:
+    """``config["corpus"]`` with every label to be seen, of the classes of a finished run.
+
+    Args:
+        config: of the run, with what is to change in it.
+        classes: of the run.
+    """
+    corpus: dict[str, Any] = config["corpus"] | {"labelled_fraction": 1.0}
+    if config["task"] == "recognition":
+        # Letters can be learnt from any corpus, and pieces of words only from a large one.
+        return corpus | {"spelling": "characters"}
+    words = corpus["words"] or [name for name in classes if not name.startswith("_")]
+    return corpus | {"words": words}
 
 
 def build_scorer(evaluation: Evaluation) -> tuple[Distiller, pl.Trainer]:
     """A distiller that only tests, and a Trainer for this machine, whatever the run was trained on."""
     config = evaluation.config
+    node = config["distiller"]
+    if evaluation.task == "recognition":
+        node = node | {"language": evaluation.datamodule.language}
     distiller: Distiller = build(
-        config["distiller"],
+        node,
         Distiller,
         classes=evaluation.classes,
         student=evaluation.model,
