@@ -62,7 +62,9 @@ def test_a_float_file_that_differs_is_not_kept(run: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         "kd_lightning.deploy.onnx_file.to_onnx", lambda model, clip_samples: onnx.ModelProto()
     )
-    monkeypatch.setattr("kd_lightning.deploy.scoring.score", lambda *_: {"max_abs_difference": 0.002})
+    monkeypatch.setattr(
+        "kd_lightning.deploy.scoring.score_keywords", lambda *_: {"max_abs_difference": 0.002}
+    )
     with pytest.raises(ValueError, match=r"differs from PyTorch by 0\.002 .* nothing was written"):
         export({"run": str(run)})
     assert list((run / "deploy").iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,16 @@ import numpy as np
 import onnxruntime
 import torch
 
-from kd_lightning.deploy.onnx_file import INPUT, OUTPUT
+from kd_lightning.decoding.greedy import greedy
+from kd_lightning.deploy.onnx_file import INPUT, LOG_PROBABILITIES, SCORES
+from kd_lightning.frontend.text import scoring_form
+from kd_lightning.frontend.tokens import decoder_of
 from kd_lightning.metrics import efficiency
 from kd_lightning.metrics.classification import keyword_metrics
 from kd_lightning.metrics.intervals import interval, paired_difference
+from kd_lightning.metrics.scores import error_rate_intervals
+from kd_lightning.metrics.word_errors import WordErrors, rate_difference, word_edits
+from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.waveform_model import WaveformModel
 
 
@@ -23,7 +30,26 @@ def one_thread(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def score(path: Path, model: WaveformModel, datamodule: Any) -> dict[str, Any]:
+def costs(path: Path, session: onnxruntime.InferenceSession, datamodule: Any) -> dict[str, Any]:
+    """``size_bytes`` of a file, ``latency_ms`` and ``real_time_factor`` of one clip of the corpus.
+
+    Args:
+        path: a file of :mod:`kd_lightning.deploy.onnx_file`.
+        session: it, on one thread.
+        datamodule: the corpus.
+    """
+    clip = np.zeros((1, datamodule.clip_samples), np.float32)
+    latency = efficiency.latency(lambda: session.run(None, {INPUT: clip}))
+    return {
+        "size_bytes": path.stat().st_size,
+        "latency_ms": latency._asdict(),
+        "real_time_factor": efficiency.real_time_factor(
+            latency.p50, datamodule.clip_samples / datamodule.sample_rate
+        ),
+    }
+
+
+def score_keywords(path: Path, model: WaveformModel, datamodule: Any) -> dict[str, Any]:
     """Score a file on the test set and time it on one clip.
 
     Args:
@@ -32,9 +58,8 @@ def score(path: Path, model: WaveformModel, datamodule: Any) -> dict[str, Any]:
         datamodule: the corpus, set up for testing.
 
     Returns:
-        ``size_bytes``, ``latency_ms`` and ``real_time_factor`` of one clip; ``metrics`` as in a run's metrics.json and
-        ``accuracy_change``, the file's accuracy less the network's; 95 % ``intervals`` of both, clustered by speaker;
-        ``max_abs_difference`` of a class score.
+        :func:`costs`; ``metrics`` as in a run's metrics.json and ``accuracy_change``, the file's accuracy less the
+        network's; 95 % ``intervals`` of both, clustered by speaker; ``max_abs_difference`` of a class score.
     """
     session = one_thread(path)
     metrics = keyword_metrics(len(datamodule.classes))
@@ -44,7 +69,7 @@ def score(path: Path, model: WaveformModel, datamodule: Any) -> dict[str, Any]:
     for batch in datamodule.test_dataloader():
         with torch.no_grad():
             expected = model(batch.waveform).logits.softmax(dim=1)
-        scores = torch.from_numpy(session.run([OUTPUT], {INPUT: batch.waveform.numpy()})[0])
+        scores = torch.from_numpy(session.run([SCORES], {INPUT: batch.waveform.numpy()})[0])
         difference = max(difference, float((scores - expected).abs().max()))
         metrics.update(scores, batch.labels)
         columns = [(each.argmax(dim=1) == batch.labels).float() for each in (scores, expected)]
@@ -52,19 +77,66 @@ def score(path: Path, model: WaveformModel, datamodule: Any) -> dict[str, Any]:
         speakers += batch.speakers
     of_file, of_network = np.array(right).T
     change = paired_difference(of_file, of_network, speakers)
-    clip = np.zeros((1, datamodule.clip_samples), np.float32)
-    latency = efficiency.latency(lambda: session.run([OUTPUT], {INPUT: clip}))
     return {
-        "size_bytes": path.stat().st_size,
-        "latency_ms": latency._asdict(),
-        "real_time_factor": efficiency.real_time_factor(
-            latency.p50, datamodule.clip_samples / datamodule.sample_rate
-        ),
+        **costs(path, session, datamodule),
         "metrics": {key: float(value) for key, value in metrics.compute().items()}
         | {"accuracy_change": change.value},
         "intervals": {
             "accuracy": list(interval(of_file, speakers)),
             "accuracy_change": [change.low, change.high],
         },
+        "max_abs_difference": difference,
+    }
+
+
+@torch.no_grad()
+def score_recognition(
+    path: Path, model: Recogniser, datamodule: Any, pieces: Sequence[str]
+) -> dict[str, Any]:
+    """Recognise the test set with a file, an utterance at a time, and time it on one of the usual length.
+
+    Args:
+        path: a file of :mod:`kd_lightning.deploy.onnx_file`.
+        model: the network in float that it was made of, in eval mode.
+        datamodule: the corpus, set up for testing.
+        pieces: names of the network's tokens.
+
+    Returns:
+        :func:`costs`; ``metrics`` as in a run's metrics.json and ``wer_change``, the file's word error rate less the
+        network's; 95 % ``intervals`` of the rates and the change, clustered by speaker; ``max_abs_difference`` of a
+        token's probability.
+    """
+    session, read = one_thread(path), decoder_of(pieces)
+    metrics = WordErrors(datamodule.language)
+    lines: list[dict[str, str]] = []
+    of_network: list[str] = []
+    difference = 0.0
+    for batch in datamodule.test_dataloader():
+        columns = (batch.waveform, batch.samples.tolist(), batch.texts, batch.speakers)
+        for waveform, samples, text, speaker in zip(*columns, strict=True):
+            utterance = waveform[None, :samples]
+            logits = model(utterance).logits
+            assert logits is not None
+            expected = logits.log_softmax(dim=2)
+            scores = torch.from_numpy(session.run([LOG_PROBABILITIES], {INPUT: utterance.numpy()})[0])
+            difference = max(difference, float((scores.exp() - expected.exp()).abs().max()))
+            frames = torch.tensor([scores.shape[1]])
+            heard, other = (
+                scoring_form(read(greedy(each, frames)[0].tokens), datamodule.language)
+                for each in (scores, expected)
+            )
+            metrics.update([text], [heard])
+            reference = scoring_form(text, datamodule.language)
+            lines.append({"reference": reference, "output": heard, "speaker": speaker})
+            of_network.append(other)
+    references, outputs, speakers = (
+        [line[key] for line in lines] for key in ("reference", "output", "speaker")
+    )
+    change = rate_difference(word_edits(references, outputs), word_edits(references, of_network), speakers)
+    return {
+        **costs(path, session, datamodule),
+        "metrics": {key: float(value) for key, value in metrics.compute().items()}
+        | {"wer_change": change.value},
+        "intervals": error_rate_intervals(lines) | {"wer_change": [change.low, change.high]},
         "max_abs_difference": difference,
     }
