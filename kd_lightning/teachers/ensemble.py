@@ -35,7 +35,10 @@ class Features:
         for other, features in self._computed:
             if other.settings == frontend.settings:
                 return features
-        features = frontend(self.waveform, self.masks, self.samples)
+        if self.samples is None:
+            features = frontend(self.waveform, self.masks)
+        else:
+            features = frontend(self.waveform, self.masks, self.samples)
         self._computed.append((frontend, features))
         return features
 
