@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from study import Arm, Study, run
 
-from kd_lightning.metrics.intervals import seeds_and_clusters
+from kd_lightning.metrics.intervals import Estimate, seeds_and_clusters
 
 # What conf/transfer holds, with the recipe that has no teacher first.
 RECIPES = (
@@ -64,25 +64,33 @@ STUDY = Study(
 )
 
 
+def gains(fraction: float) -> dict[str, Estimate]:
+    """Accuracy gained over as many steps without a teacher by arm, of those that two seeds have finished."""
+    scores, speakers = STUDY.scores(fraction)
+    found = {}
+    for arm, none in STUDY.compared:
+        common = sorted(scores[arm].keys() & scores[none].keys())
+        if none.startswith("none") and len(common) > 1:
+            ours, theirs = ([scores[name][seed] for seed in common] for name in (arm, none))
+            found[arm] = seeds_and_clusters(ours, speakers, theirs)
+    return found
+
+
 def plot(path: str) -> None:
-    """Points gained over as many steps without a teacher, with 95 % intervals over seeds and speakers."""
-    figure, axes = plt.subplots(figsize=(7, 7), layout="constrained")
-    pairs = [pair for pair in STUDY.compared if pair[1].startswith("none")]
-    for offset, fraction in zip((-0.15, 0.15), STUDY.fractions, strict=True):
-        scores, speakers = STUDY.scores(fraction)
-        gains = {}
-        for place, (arm, none) in enumerate(pairs):
-            common = sorted(scores[arm].keys() & scores[none].keys())
-            if len(common) > 1:
-                ours, theirs = ([scores[name][seed] for seed in common] for name in (arm, none))
-                gains[place + offset] = seeds_and_clusters(ours, speakers, theirs)
-        middle = [100 * gain.value for gain in gains.values()]
-        below = [100 * (gain.value - gain.low) for gain in gains.values()]
-        above = [100 * (gain.high - gain.value) for gain in gains.values()]
+    """Points gained by each arm, with 95 % intervals over seeds and speakers."""
+    by_fraction = {fraction: gains(fraction) for fraction in STUDY.fractions}
+    arms = [arm for arm, _ in STUDY.compared if any(arm in found for found in by_fraction.values())]
+    rows = {arm: row for row, arm in enumerate(dict.fromkeys(arms))}
+    figure, axes = plt.subplots(figsize=(7, 1 + 0.3 * len(rows)), layout="constrained")
+    for offset, (fraction, found) in zip((-0.15, 0.15), by_fraction.items(), strict=True):
+        middle = [100 * gain.value for gain in found.values()]
+        below = [100 * (gain.value - gain.low) for gain in found.values()]
+        above = [100 * (gain.high - gain.value) for gain in found.values()]
+        places = [rows[arm] + offset for arm in found]
         label = f"{fraction:.0%} of the labels"
-        axes.errorbar(middle, list(gains), xerr=(below, above), fmt="o", capsize=3, label=label)
+        axes.errorbar(middle, places, xerr=(below, above), fmt="o", capsize=3, label=label)
     axes.axvline(0, color="grey", linewidth=0.8)
-    axes.set_yticks(range(len(pairs)), [arm for arm, _ in pairs])
+    axes.set_yticks(list(rows.values()), list(rows))
     axes.invert_yaxis()
     axes.set_xlabel("points of accuracy gained over the same student without a teacher")
     axes.legend()
