@@ -1,6 +1,6 @@
 """Long audio in windows that overlap, and the frame at which one window hands over to the next."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
@@ -31,11 +31,11 @@ def windows(frames: int, longest: int) -> list[tuple[int, int]]:
 
 
 def pause(left: Tensor, right: Tensor, pieces: Sequence[str]) -> int:
-    """The middle of the longest stretch between words in which both windows say nothing.
+    """The middle of the longest stretch between two words in which both windows say nothing: blanks, or a space.
 
     A token may come a few frames earlier in one window than in the other. One that is nearer to the seam than that is
-    lost or said twice, so the seam lies as far from any token of either window as can be. Where no two words are told
-    apart, it lies in the longest stretch without a token; where there is none, where both are most for blank.
+    lost or said twice, so the seam lies as far from any letter of either window as can be. Where the windows do not
+    agree on any two words, it lies in the longest silence; where there is none, where both are most for blank.
 
     Args:
         left: (overlap, V) CTC logits of the window that ends.
@@ -46,21 +46,19 @@ def pause(left: Tensor, right: Tensor, pieces: Sequence[str]) -> int:
         the first frame that is the right window's, in the middle half of the overlap.
     """
     searched = _middle(len(left))
-    ends, begins = left.argmax(dim=-1).tolist(), right.argmax(dim=-1).tolist()
-    stretches = [
+    texts = ["", *(piece.replace(BOUNDARY, " ") for piece in pieces[1:])]
+    paths = [[texts[token] for token in each.argmax(dim=-1).tolist()] for each in (left, right)]
+    silences = [
         list(frames)
-        for silent, frames in groupby(searched, lambda frame: ends[frame] == begins[frame] == BLANK)
+        for silent, frames in groupby(searched, lambda frame: not any(path[frame].strip() for path in paths))
         if silent
     ]
-    if not stretches:
+    if not silences:
         least = torch.minimum(*(each.float().softmax(dim=-1)[:, BLANK] for each in (left, right)))
         return searched.start + int(least[searched.start : searched.stop].argmax())
-
-    def rank(stretch: list[int]) -> tuple[bool, int]:
-        said, to_say = ends[: stretch[0]], begins[stretch[-1] + 1 :]
-        return _are_words(_first(reversed(said), pieces), _first(to_say, pieces)), len(stretch)
-
-    longest = max(stretches, key=rank)
+    longest = max(
+        silences, key=lambda silence: (all(_parts_words(path, silence) for path in paths), len(silence))
+    )
     return longest[len(longest) // 2]
 
 
@@ -84,12 +82,10 @@ def _middle(overlap: int) -> range:
     return range(overlap // 4, max(overlap - overlap // 4, 1))
 
 
-def _first(tokens: Iterable[int], pieces: Sequence[str]) -> str:
-    """What the first token that is no blank spells, "" where there is none."""
-    return next((pieces[token].replace(BOUNDARY, " ") for token in tokens if token != BLANK), "")
-
-
-def _are_words(before: str, after: str) -> bool:
-    """Whether no word goes on from one piece into the next."""
-    words = WORD.finditer(before + after)
+def _parts_words(path: Sequence[str], silence: Sequence[int]) -> bool:
+    """Whether no word goes on from what is said before some frames of a path into what is said after them."""
+    before = next(filter(None, reversed(path[: silence[0]])), "")
+    within = "".join(path[frame] for frame in silence)
+    after = next(filter(None, path[silence[-1] + 1 :]), "")
+    words = WORD.finditer(before + within + after)
     return not any(word.start() < len(before) < word.end() for word in words)

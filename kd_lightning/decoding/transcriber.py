@@ -110,7 +110,7 @@ class Transcriber:
         self._seconds = model.seconds_per_frame
         # Windows begin with a frame of the output, so that their frames are of the same moments.
         self._hop = round(self._seconds * self._rate)
-        self._longest = int(chunk_seconds / self._seconds)
+        self._longest = round(chunk_seconds / self._seconds)
         self._beam = beam or (1 if language_model is None else _BEAM)
         self._beams: PrefixBeam | None = None
         if not self._by_decoder and (self._beam > 1 or language_model is not None):
