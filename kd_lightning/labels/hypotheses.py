@@ -52,9 +52,12 @@ def sentences(rows: Mapping[str, Any]) -> list[Sentence]:
 
 
 def as_lines(cuts: Sequence[str], heard: Sequence[Sentence]) -> str:
-    """A line of JSON for each cut."""
-    lines = (
-        json.dumps({"cut": cut, **one._asdict()}, ensure_ascii=False)
-        for cut, one in zip(cuts, heard, strict=True)
-    )
-    return "".join(f"{line}\n" for line in lines)
+    """A line of JSON for each cut, numbers with four decimals."""
+    lines = []
+    for cut, one in zip(cuts, heard, strict=True):
+        rounded = {
+            name: round(value, 4) if isinstance(value, float) else value
+            for name, value in one._asdict().items()
+        }
+        lines.append(json.dumps({"cut": cut, **rounded}, ensure_ascii=False) + "\n")
+    return "".join(lines)
