@@ -18,7 +18,12 @@ from kd_lightning.labels.format import Unit
 from kd_lightning.labels.hypotheses import Sentence
 from kd_lightning.labels.reader import open_store
 from kd_lightning.labels.utterance_labeller import UtteranceLabeller
-from kd_lightning.labels.utterance_reader import UtteranceLabels, open_utterance_labels
+from kd_lightning.labels.utterance_reader import (
+    Heard,
+    StoredUtterances,
+    UtteranceLabels,
+    open_utterance_labels,
+)
 from kd_lightning.labels.writer import LabelWriter
 from kd_lightning.models.padding import frame_mask
 from kd_lightning.models.recogniser import Recogniser
@@ -225,3 +230,16 @@ def test_a_teacher_without_ctc_has_no_frames_to_store(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match=r"reads frames of a CTC layer, and the teacher has none"):
         label(Silent(), tmp_path)
+
+
+def test_what_is_stored_moves_with_its_batch() -> None:
+    rows = torch.zeros(2, 3)
+    stored = StoredUtterances(
+        rows, rows.long(), {"hidden": rows}, Heard(rows.long(), rows, rows.bool(), rows)
+    )
+    moved = stored.to(torch.device("meta"))
+    assert moved.heard is not None
+    every = [moved.logits, moved.lengths, moved.taps["hidden"], *moved.heard]
+    assert all(tensor is not None and tensor.is_meta for tensor in every)
+    nothing = StoredUtterances(None, None, {})
+    assert nothing.to(torch.device("meta")) == nothing
