@@ -1,6 +1,7 @@
 """Recordings of any length: what is said at a seam is said once."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,6 +162,21 @@ def test_words_that_ctc_has_no_frames_for_share_the_time_of_their_segment(monkey
     transcript = Transcriber(model, PIECES)(np.zeros(800, np.int16))
     assert [word.word for word in transcript.words or []] == ["abba", "ca" + "a" * 60]
     assert {(word.start, word.end) for word in transcript.words or []} == {(0.0, 0.8)}
+
+
+def test_a_language_model_has_its_say(ctc: Recogniser, tmp_path: Path):
+    scores = {"<s>": -99, "</s>": -1, "<unk>": -9, "|": -1, **dict.fromkeys("bcdefgh", -1), "a": -60}
+    lines = [
+        *("\\data\\", f"ngram 1={len(scores)}", "ngram 2=1", "", "\\1-grams:"),
+        *(f"{score}\t{word}\t0" for word, score in scores.items()),
+        *("", "\\2-grams:", "-1\tb b", "", "\\end\\", ""),
+    ]
+    (tmp_path / "letters.arpa").write_text("\n".join(lines))
+    samples, _ = recording(30, 0, rest=(5, 12))
+    alone = Transcriber(ctc, PIECES, chunk_seconds=4.0)(samples).text
+    told = Transcriber(ctc, PIECES, 4.0, language_model=tmp_path / "letters.arpa")(samples).text
+    assert "a" in alone
+    assert told.split() == alone.replace("a", "").split()
 
 
 @pytest.mark.parametrize(
