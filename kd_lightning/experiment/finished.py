@@ -84,6 +84,8 @@ def finished_config(run: Path) -> dict[str, Any]:
         ]
         if not all(isinstance(node, dict) for node in nodes) or not isinstance(config["classes"], list):
             raise TypeError("student, corpus, distiller or classes of another kind")
+        if config["task"] not in MODELS:
+            raise KeyError(f"task {config['task']}")
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged or not a finished run's config ({error!r})") from error
     return dict(config)
@@ -102,7 +104,7 @@ def finished_model(run: Path) -> tuple[WaveformModel, dict[str, Any]]:
         "weights"
     ):  # a pretrained encoder: the run has its weights, wherever they came from
         student = student | {"network": student["network"] | {"weights": None}}
-    model = build_model(student, len(config["classes"]), str(config.get("task")))
+    model = build_model(student, len(config["classes"]), config["task"])
     load_weights(model, run)
     return model.eval(), config
 

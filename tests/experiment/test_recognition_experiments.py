@@ -120,18 +120,16 @@ def test_every_way_to_learn_without_a_teacher_takes_a_step(distiller, composed, 
     assert all(mean > 0 for mean in means.values())
 
 
+# Too large for a quick test, or made from a folder.
+ELSEWHERE = {
+    *("conformer_m", "conformer_s", "transformer_ctc", "transformer_joint", "las", "citrinet_256"),
+    *("quartznet_5x5", "whisper"),
+}
+
+
 @pytest.mark.parametrize("student", RECOGNITION_STUDENTS)
 def test_every_student_recognises(student, composed, tmp_path):
-    big = {
-        "conformer_m",
-        "conformer_s",
-        "transformer_ctc",
-        "transformer_joint",
-        "las",
-        "citrinet_256",
-        "quartznet_5x5",
-    }
-    if student in big:
+    if student in ELSEWHERE:
         pytest.skip("its own test builds it")
     config = stage_config(composed("experiment=common_voice", f"student={student}"), "baseline")
     built = build_experiment(config, tmp_path)

@@ -362,7 +362,13 @@ def test_a_finished_run_needs_no_weights_but_its_own(tmp_path: Path) -> None:
     trained = build_model(student, 3)
     run.mkdir()
     save_file(trained.state_dict(), run / "network.safetensors")
-    config = {"student": student, "corpus": {}, "distiller": {}, "classes": ["a", "b", "c"]}
+    config = {
+        "task": "keyword",
+        "student": student,
+        "corpus": {},
+        "distiller": {},
+        "classes": ["a", "b", "c"],
+    }
     (run / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").unlink()
     again, _ = finished_model(run)
