@@ -96,8 +96,7 @@ class Transcriber:
             )
         if beam is not None and beam < 1:
             raise ValueError(f"beam={beam}: at least 1, which is greedy")
-        self._by_decoder = hasattr(model.network, "score_next")
-        if self._by_decoder and language_model is not None:
+        if model.writes and language_model is not None:
             raise ValueError(
                 f"language_model={language_model}: {type(model.network).__name__} writes with an attention decoder, "
                 "which knows the language by itself: leave it out"
@@ -113,7 +112,7 @@ class Transcriber:
         self._longest = round(chunk_seconds / self._seconds)
         self._beam = beam or (1 if language_model is None else _BEAM)
         self._beams: PrefixBeam | None = None
-        if not self._by_decoder and (self._beam > 1 or language_model is not None):
+        if not model.writes and (self._beam > 1 or language_model is not None):
             self._beams = PrefixBeam(pieces, self._beam, language_model=language_model)
         self.has_ctc = True
         self.has_ctc = self._logits(np.zeros(self._rate, np.int16), (0, self._longest)) is not None
@@ -172,7 +171,7 @@ class Transcriber:
     @torch.no_grad()
     def _decode(self, samples: Samples, logits: Tensor | None) -> Hypothesis:
         """The best sentence of a segment."""
-        if self._by_decoder:
+        if self._model.writes:
             network: Any = self._model.network
             frontend = self._model.frontend
             lengths = torch.tensor([len(samples)], device=self._device)

@@ -64,7 +64,7 @@ def to_onnx(model: WaveformModel, clip_samples: int) -> onnx.ModelProto:
         # A batch of two: the exporter would take a batch of one for a constant.
         return _exported(Scores(model), SCORES, torch.randn(2, clip_samples) * 0.1, {0: "batch"})
     name = type(model.network).__name__
-    if hasattr(model.network, "score_next"):
+    if model.writes:
         raise ValueError(
             f"{name} writes with an attention decoder, a token at a time, which is no one graph: export a student with "
             "a CTC layer alone, such as QuartzNet, Citrinet, DeepSpeech, RecurrentRecogniser, TimmRecogniser, "

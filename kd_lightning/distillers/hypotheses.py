@@ -51,13 +51,12 @@ class HypothesisListener:
         self.language = language
         self.beam = beam
         self._read = decoder_of(pieces)
-        writes = hasattr(teacher.network, "score_next")
-        if writes and language_model is not None:
+        if teacher.writes and language_model is not None:
             raise ValueError(
                 "labels.decoding.language_model is for CTC, and this teacher writes with a decoder: set it to null"
             )
         self._prefix_beam: PrefixBeam | None = None
-        if not writes and (beam > 1 or language_model is not None):
+        if not teacher.writes and (beam > 1 or language_model is not None):
             self._prefix_beam = PrefixBeam(pieces, beam, language_model=language_model, weight=weight)
 
     def __call__(
@@ -83,8 +82,8 @@ class HypothesisListener:
         ]
 
     def _decode(self, features: Tensor, frames: Tensor, output: RecognitionOutput) -> list[Hypothesis]:
-        network: Any = self.teacher.network
-        if hasattr(network, "score_next"):
+        if self.teacher.writes:
+            network: Any = self.teacher.network
             return [ranked[0] for ranked in search(network, features, frames, self.beam)]
         assert output.logits is not None
         if self._prefix_beam is not None:

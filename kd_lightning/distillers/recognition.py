@@ -154,15 +154,15 @@ class RecognitionDistiller(Distiller):
 
 def said(model: Recogniser, features: Features, prefix: Tensor) -> RecognitionOutput:
     """What a recogniser says of a batch; a decoder, after each token of ``prefix`` (B, U)."""
-    given = prefix if hasattr(model.network, "score_next") else None
+    given = prefix if model.writes else None
     return model.recognise(features(model.frontend), features.frames(model.frontend), given)
 
 
 def decode(model: Recogniser, features: Features) -> list[Hypothesis]:
     """The sentence that a recogniser hears in each utterance: its decoder's where it has one, else that of CTC."""
     computed, frames = features(model.frontend), features.frames(model.frontend)
-    network: Any = model.network
-    if hasattr(network, "score_next"):
+    if model.writes:
+        network: Any = model.network
         return [ranked[0] for ranked in search(network, computed, frames)]
     output = model.recognise(computed, frames)
     assert output.logits is not None

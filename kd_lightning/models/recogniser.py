@@ -48,6 +48,12 @@ class Recogniser(WaveformModel):
         return output
 
     @property
+    def writes(self) -> bool:
+        """Whether the network writes with an attention decoder, which some are also built without."""
+        network: Any = self.network
+        return hasattr(network, "score_next") and getattr(network, "decoder", network) is not None
+
+    @property
     def seconds_per_frame(self) -> float:
         """Time between two frames of the output, in seconds."""
         frontend: Any = self.frontend

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kd_lightning.frontend.raw_waveform import RawWaveform
 from kd_lightning.metrics.efficiency import parameters
 from kd_lightning.models.copying import spaced_layers
+from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.whisper import Whisper, spaced
 
 transformers = pytest.importorskip("transformers")
@@ -114,6 +116,7 @@ def test_scores_are_those_of_transformers_behind_its_prompt(
     assert output.logits is None
     assert output.lengths.tolist() == [50, 50, 50]
     assert len(network.pieces) == output.token_logits.shape[2] == END + 1
+    assert Recogniser(RawWaveform(), network).writes
 
 
 @torch.no_grad()
