@@ -6,8 +6,8 @@ from typing import Any
 from kd_lightning.metrics.intervals import interval
 from kd_lightning.metrics.word_errors import character_edits, rate_interval, word_edits
 
-# Error rates; every other metric is the better the higher it is.
-ERROR_RATES = ("wer", "cer")
+# The lower the better; every other metric is the better the higher it is.
+LOWER_IS_BETTER = ("wer", "cer", "perplexity")
 
 
 def is_better(key: str, score: float, other: float) -> bool:
@@ -18,7 +18,7 @@ def is_better(key: str, score: float, other: float) -> bool:
         score: to compare.
         other: to compare it with.
     """
-    return score < other if key.rpartition("/")[2] in ERROR_RATES else score > other
+    return score < other if key.rpartition("/")[2] in LOWER_IS_BETTER else score > other
 
 
 def accuracy_interval(predictions: Sequence[dict[str, Any]]) -> list[float]:
