@@ -15,10 +15,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from kills import Killed, Points
 from safetensors.torch import load_file, save_file
-from torch.nn.utils.rnn import pad_sequence
 
 from kd_lightning.corpora.buckets import Item
-from kd_lightning.distillers.recognition_terms import Targets
 from kd_lightning.experiment.build import build_corpus, build_experiment
 from kd_lightning.experiment.compose import Request, conf_folder, stage_config
 from kd_lightning.experiment.labelling import build_labelling
@@ -100,17 +98,6 @@ def store(sentence_words, teacher, tmp_path_factory) -> Path:
 # What is stored
 
 
-def respelt(heard: Targets, distiller: Any, dataset: Any) -> Targets:
-    """Hypotheses that went through text, as stored ones do: it has no space at its ends and none after another."""
-    texts = [
-        distiller.read(row[:length]) for row, length in zip(heard.tokens.tolist(), heard.lengths, strict=True)
-    ]
-    spelt = [torch.tensor(dataset.spell(text), dtype=torch.long) for text in texts]
-    return heard._replace(
-        tokens=pad_sequence(spelt, batch_first=True), lengths=torch.tensor([len(one) for one in spelt])
-    )
-
-
 HINT = ("transfer=ctc_hints", "transfer.terms.hint.student=blocks.1", "transfer.terms.hint.teacher=blocks.3")
 
 
@@ -118,12 +105,13 @@ HINT = ("transfer=ctc_hints", "transfer.terms.hint.student=blocks.1", "transfer.
     ("words", "tolerance"),
     [
         (("labels.dtype=float32", "transfer=sequence_frames"), 1e-5),
+        (("labels.max_wer=0.5", "labels.decoding.beam=4", "transfer=sequence"), 1e-5),
         (("labels.dtype=float16", "transfer=ctc_symmetric"), 2e-3),
         # The tail of all classes but one is that class: nothing is lost.
         (("labels.dtype=float32", "labels.top_k={all_but_one}", "transfer=ctc_frames"), 1e-5),
         (("labels.dtype=float16", *HINT), 2e-3),
     ],
-    ids=["sequence and frames", "float16", "top-k", "hints"],
+    ids=["sequence and frames", "filtered beam", "float16", "top-k", "hints"],
 )
 def test_stored_and_live_teacher_give_the_same_loss(config_of, teacher, words, tolerance):
     classes = json.loads((teacher / "config.json").read_text())["classes"]
@@ -134,14 +122,12 @@ def test_stored_and_live_teacher_give_the_same_loss(config_of, teacher, words, t
     live = build_experiment(alone, Path(config["folder"]))
     distiller, datamodule = live.distiller.eval(), live.datamodule
     datamodule.use_labels(open_stored(config, datamodule))
-    loader = datamodule.train_dataloader()
     losses = []
-    for batch in loader:
+    for batch in datamodule.train_dataloader():
         with torch.no_grad():
             read = distiller.run_networks(batch)
             heard = distiller.run_networks(batch._replace(stored=None))
             if heard.hypotheses is not None:
-                heard = heard._replace(hypotheses=respelt(heard.hypotheses, distiller, loader.dataset))
                 torch.testing.assert_close(read.hypotheses, heard.hypotheses, rtol=1e-4, atol=1e-4)
             for key, term in distiller.terms.items():
                 ours, theirs = float(term(read).sum), float(term(heard).sum)
@@ -374,6 +360,15 @@ def test_a_decoder_is_stored_in_text_and_refused_token_by_token(sentence_words, 
     step = built.distiller.run_networks(next(iter(built.datamodule.train_dataloader())))
     loss, _ = built.distiller.weigh({key: term(step) for key, term in built.distiller.terms.items()})
     assert loss.isfinite()
+    alone = composed(
+        [*words, "transfer=attention_sequence", "teacher.stored=false", f"corpus.views={VIEWS}"], tmp_path
+    )
+    live = build_experiment(alone, tmp_path / "live").distiller.eval()
+    batch = next(iter(built.datamodule.train_dataloader()))
+    with torch.no_grad():
+        read, heard = (live.run_networks(each) for each in (batch, batch._replace(stored=None)))
+    torch.testing.assert_close(read.hypotheses, heard.hypotheses, rtol=1e-4, atol=1e-4)
+    assert read.hypotheses.lengths.max() > 0
     tokens = composed([*words, "transfer=attention_tokens"], tmp_path / "runs")
     with pytest.raises(ValueError, match=r"the terms \['soft_tokens'\] read what the teacher's decoder says"):
         build_labelling(tokens, tmp_path / "label")

@@ -206,6 +206,10 @@ class Utterances(pl.LightningDataModule):
         """Send what a teacher said of each training utterance in its view with the batches."""
         self._train.labels = labels
 
+    def spell(self, text: str) -> list[int]:
+        """Tokens of a text as the corpus writes it, after ``setup``."""
+        return self._train.spell(text)
+
     def view_facts(self) -> dict[str, Any]:
         """What the training views follow from, as fields of a :class:`~kd_lightning.labels.fingerprint.Fingerprint`.
 

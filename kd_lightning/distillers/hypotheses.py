@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -18,6 +18,23 @@ from kd_lightning.labels.hypotheses import Sentence
 from kd_lightning.metrics.word_errors import word_edits
 from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.recognition_output import RecognitionOutput
+
+
+class Hearing(NamedTuple):
+    """How the sentences of a live teacher become transcripts: through text, as those that are stored.
+
+    Attributes:
+        pieces: names of the teacher's tokens.
+        spell: text -> the student's tokens.
+        decoding: settings of :class:`HypothesisListener`.
+        max_wer: sentences with a higher word error rate are not learnt, where the transcript may be seen; ``None``
+            trusts all.
+    """
+
+    pieces: Sequence[str]
+    spell: Callable[[str], list[int]]
+    decoding: Mapping[str, Any]
+    max_wer: float | None = None
 
 
 class HypothesisListener:
@@ -63,7 +80,7 @@ class HypothesisListener:
         self,
         features: Tensor,
         frames: Tensor,
-        output: RecognitionOutput,
+        output: RecognitionOutput | None,
         transcripts: Sequence[str | None],
     ) -> list[Sentence]:
         """Hear a batch.
@@ -71,7 +88,7 @@ class HypothesisListener:
         Args:
             features: (B, bins, frames) of the teacher's frontend.
             frames: (B,) int64, valid ones.
-            output: what the teacher says of them.
+            output: what the teacher says of them; not needed of a decoder.
             transcripts: of each utterance, ``None`` where it may not be seen.
         """
         heard = self._decode(features, frames, output)
@@ -81,10 +98,11 @@ class HypothesisListener:
             for text, one, transcript in zip(texts, heard, transcripts, strict=True)
         ]
 
-    def _decode(self, features: Tensor, frames: Tensor, output: RecognitionOutput) -> list[Hypothesis]:
+    def _decode(self, features: Tensor, frames: Tensor, output: RecognitionOutput | None) -> list[Hypothesis]:
         if self.teacher.writes:
             network: Any = self.teacher.network
             return [ranked[0] for ranked in search(network, features, frames, self.beam)]
+        assert output is not None
         assert output.logits is not None
         if self._prefix_beam is not None:
             return [ranked[0] for ranked in self._prefix_beam(output.logits, output.lengths)]

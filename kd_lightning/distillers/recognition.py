@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from kd_lightning.corpora.utterance_batches import UtteranceBatch
 from kd_lightning.decoding.attention import search
 from kd_lightning.decoding.greedy import greedy
 from kd_lightning.decoding.hypothesis import Hypothesis
 from kd_lightning.distillers.distiller import Distiller
+from kd_lightning.distillers.hypotheses import Hearing, HypothesisListener
 from kd_lightning.distillers.recognition_terms import (
     RecognitionStep,
     RecognitionTerm,
     Targets,
     decoder_prefix,
 )
+from kd_lightning.distillers.shared_tokens import compares_scores, require_shared_tokens
 from kd_lightning.frontend.text import scoring_form
 from kd_lightning.frontend.tokens import decoder_of
-from kd_lightning.labels.utterance_reader import StoredUtterances
+from kd_lightning.labels.utterance_reader import spelt
 from kd_lightning.metrics.scores import error_rate_intervals
 from kd_lightning.metrics.word_errors import WordErrors
 from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.recognition_output import RecognitionOutput
 from kd_lightning.models.taps import Taps
 from kd_lightning.teachers.ensemble import Features
+
+
+class Lesson(NamedTuple):
+    """What a teacher says of a batch.
+
+    Attributes:
+        output: its scores; ``None`` if no term compares them.
+        taps: its activations by module path.
+        hypotheses: its sentences in the student's tokens; ``None`` if no term learns from them.
+    """
+
+    output: RecognitionOutput | None
+    taps: Mapping[str, Tensor]
+    hypotheses: Targets | None
 
 
 class RecognitionDistiller(Distiller):
@@ -40,70 +55,103 @@ class RecognitionDistiller(Distiller):
     Args:
         classes: the tokens by number, "<blank>" first.
         language: of the corpus, in whose form words are scored.
+        hearing: how a live teacher is understood, whose tokens may be others.
         arguments: see :class:`~kd_lightning.distillers.distiller.Distiller`.
+
+    Raises:
+        ValueError: a term compares scores of other tokens, or the teacher cannot be heard as is asked.
     """
 
     student: Recogniser
     teacher: Recogniser | None
 
-    def __init__(self, classes: list[str], language: str = "en", **arguments: Any) -> None:
+    def __init__(
+        self, classes: list[str], language: str = "en", hearing: Hearing | None = None, **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
         self.language = language
         self.read = decoder_of(classes)
         self.validation_metrics = WordErrors(language)
         self.test_metrics = WordErrors(language)
         terms: list[RecognitionTerm] = list(arguments["terms"].values())
-        self.needs_hypotheses = any(term.needs_hypotheses for term in terms)
         self.needs_second_view = any(term.needs_second_view for term in terms)
         self.student_taps = Taps(
             self.student.network, {path for term in terms for path in term.student_paths}
         )
-        self.teacher_taps: Taps | None = None
-        if self.teacher is not None:
-            self.teacher_taps = Taps(
-                self.teacher.network, {path for term in terms for path in term.teacher_paths}
-            )
+        if self.teacher is None:
+            return
+        if hearing is None:
+            raise ValueError("a live teacher needs hearing=: its tokens, and how the student spells")
+        require_shared_tokens(terms, classes, hearing.pieces)
+        self.hearing = hearing
+        self.shares_tokens = list(hearing.pieces) == classes
+        self.teacher_taps = Taps(
+            self.teacher.network, {path for term in terms for path in term.teacher_paths}
+        )
+        self.asks_output = any(compares_scores(term) or term.teacher_paths for term in terms)
+        self.listener: HypothesisListener | None = None
+        if any(term.needs_hypotheses for term in terms):
+            self.listener = HypothesisListener(self.teacher, hearing.pieces, language, **hearing.decoding)
 
     def run_networks(self, batch: UtteranceBatch) -> RecognitionStep:  # type: ignore[override]
         features = Features(batch.waveform, batch.masks, batch.samples)
         targets = Targets(batch.tokens, batch.token_lengths, batch.labelled)
-        hypotheses = self._hear(batch.stored, features) if self.needs_hypotheses else None
-        prefix = decoder_prefix(targets, hypotheses).tokens
-        teacher, teacher_taps = self._ask_teacher(batch.stored, features, prefix)
+        lesson = self._lesson(batch, features, targets)
+        prefix = decoder_prefix(targets, lesson.hypotheses).tokens
         with self.student_taps as student_taps:
             student = said(self.student, features, prefix)
         second = None
         if self.needs_second_view:
             second = said(self.student, Features(batch.waveform, batch.other_masks, batch.samples), prefix)
-        return RecognitionStep(targets, student, teacher, student_taps, teacher_taps, hypotheses, second)
-
-    @torch.no_grad()
-    def _hear(self, stored: StoredUtterances | None, features: Features) -> Targets | None:
-        """What the teacher decodes or has decoded, as transcripts."""
-        if stored is not None:
-            return None if stored.heard is None else Targets(*stored.heard)
-        assert self.teacher is not None
-        heard = decode(self.teacher, features)
-        tokens = [torch.tensor(one.tokens, dtype=torch.long) for one in heard]
-        return Targets(
-            pad_sequence(tokens, batch_first=True).to(self.device),
-            torch.tensor([len(one) for one in tokens], device=self.device),
-            torch.tensor([one.ended for one in heard], device=self.device),
-            torch.tensor([one.confidence for one in heard], device=self.device),
+        return RecognitionStep(
+            targets, student, lesson.output, student_taps, lesson.taps, lesson.hypotheses, second
         )
 
+    def _lesson(self, batch: UtteranceBatch, features: Features, targets: Targets) -> Lesson:
+        """What the teacher says of a batch, or has said."""
+        if batch.stored is not None:
+            frames, heard = batch.stored.lengths, batch.stored.heard
+            return Lesson(
+                None if frames is None else RecognitionOutput(batch.stored.logits, frames),
+                batch.stored.taps,
+                None if heard is None else Targets(*heard),
+            )
+        if self.teacher is None:
+            return Lesson(None, {}, None)
+        return self._ask(self.teacher, batch, features, targets)
+
     @torch.no_grad()
-    def _ask_teacher(
-        self, stored: StoredUtterances | None, features: Features, prefix: Tensor
-    ) -> tuple[RecognitionOutput | None, Mapping[str, Tensor]]:
-        """What the teacher says or has said, and its tapped activations."""
-        if stored is not None:
-            frames = stored.lengths
-            return None if frames is None else RecognitionOutput(stored.logits, frames), stored.taps
-        if self.teacher is None or self.teacher_taps is None:
-            return None, {}
+    def _ask(
+        self, teacher: Recogniser, batch: UtteranceBatch, features: Features, targets: Targets
+    ) -> Lesson:
+        """What a live teacher says: of CTC its sentences are read, of a decoder they are searched for first."""
+        computed, frames = features(teacher.frontend), features.frames(teacher.frontend)
+        if not teacher.writes:
+            with self.teacher_taps as taps:
+                output = teacher.recognise(computed, frames)
+            return Lesson(output, taps, self._hear(batch, computed, frames, output))
+        hypotheses = self._hear(batch, computed, frames, None)
+        if not self.asks_output:
+            return Lesson(None, {}, hypotheses)
+        # A decoder continues only what is written in its own tokens.
+        prefix = decoder_prefix(targets, hypotheses).tokens if self.shares_tokens else None
         with self.teacher_taps as taps:
-            return said(self.teacher, features, prefix), taps
+            output = teacher.recognise(computed, frames, prefix)
+        return Lesson(output, taps, hypotheses)
+
+    def _hear(
+        self, batch: UtteranceBatch, computed: Tensor, frames: Tensor, output: RecognitionOutput | None
+    ) -> Targets | None:
+        """The sentences that a live teacher hears, as transcripts; ``None`` if no term learns from them."""
+        if self.listener is None:
+            return None
+        # Word errors cost time, and only this filter looks at them.
+        seen = batch.labelled if self.hearing.max_wer is not None else torch.zeros_like(batch.labelled)
+        transcripts = [text if one else None for text, one in zip(batch.texts, seen.tolist(), strict=True)]
+        heard = self.listener(computed, frames, output, transcripts)
+        trusted = [one.is_trusted(self.hearing.max_wer) for one in heard]
+        tokens = spelt(heard, trusted, self.hearing.spell)
+        return Targets(*(tensor.to(self.device) for tensor in tokens))
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Scores of tokens (B, frames, V) of utterances (B, T) that are all as long, by CTC."""

@@ -20,12 +20,14 @@ from kd_lightning.callbacks.non_finite import NonFiniteGuard
 from kd_lightning.callbacks.step_seed import StepSeed
 from kd_lightning.callbacks.stop_at import StopAt
 from kd_lightning.distillers.distiller import Distiller
+from kd_lightning.distillers.hypotheses import Hearing
 from kd_lightning.experiment.compose import difference
 from kd_lightning.experiment.finished import build_model, finished_config, finished_model
 from kd_lightning.experiment.loggers import build_loggers
 from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.stored_labels import open_stored
 from kd_lightning.experiment.targets import build
+from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.waveform_model import WaveformModel
 from kd_lightning.teachers.checkpoint import load_checkpoint
 from kd_lightning.teachers.ensemble import Ensemble
@@ -78,6 +80,7 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
             )
         copied = build(config["copy"])(student.network, teacher.network)
         notes.append(f"the student's start: {copied.summary}")
+    live = teacher if learns_from_teacher(config) and not stored else None
     transfer = config["transfer"] or {"terms": {}, "weights": {}}
     distiller: Distiller = build(
         config["distiller"]
@@ -88,8 +91,9 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
         Distiller,
         classes=datamodule.classes,
         student=student,
-        teacher=teacher if learns_from_teacher(config) and not stored else None,
+        teacher=live,
         stored=stored,
+        **_hearing(config, datamodule, live),
         optimizer=build(config["optimizer"]),
         scheduler=build(config["scheduler"]),
         **({"quantisation": build(config["quantisation"])} if config["quantisation"] else {}),
@@ -203,6 +207,31 @@ def build_teacher(
     runs = [Path(each) for each in (run if isinstance(run, list) else [run])]
     teachers = [_teacher_of_run(each, datamodule) for each in runs]
     return teachers[0] if len(teachers) == 1 else Ensemble(teachers)
+
+
+def teacher_pieces(config: dict[str, Any], teacher: Recogniser, datamodule: Any) -> list[str]:
+    """The tokens of what teaches, which may be others than those of the corpus.
+
+    Args:
+        config: of the stage.
+        teacher: from :func:`build_teacher`.
+        datamodule: prepared and set up.
+    """
+    run = config["teacher"].get("run")
+    if run:
+        pieces: list[str] = finished_config(Path(run[0] if isinstance(run, list) else run))["classes"]
+        return pieces
+    classes: list[str] = datamodule.classes
+    return classes
+
+
+def _hearing(config: dict[str, Any], datamodule: Any, teacher: Any) -> dict[str, Hearing]:
+    """How a recogniser is understood that teaches live; nothing for other tasks."""
+    if not isinstance(teacher, Recogniser):
+        return {}
+    labels = config["labels"]
+    pieces = teacher_pieces(config, teacher, datamodule)
+    return {"hearing": Hearing(pieces, datamodule.spell, labels["decoding"], labels["max_wer"])}
 
 
 def _teacher_of_run(run: Path, datamodule: Any) -> WaveformModel:

@@ -10,6 +10,7 @@ from torch import nn
 
 from kd_lightning.distillers.recognition_matching import AttentionMatching, TokenMatching
 from kd_lightning.distillers.recognition_terms import RecognitionTerm
+from kd_lightning.distillers.shared_tokens import compares_scores
 from kd_lightning.experiment.finished import fingerprints, finished_config
 from kd_lightning.experiment.targets import build
 from kd_lightning.labels.fingerprint import Fingerprint
@@ -77,7 +78,7 @@ def _of_utterances(
     asking = [term for term in terms.values() if term.needs_teacher]
     if not asking:
         raise ValueError("no term asks the teacher, so there is nothing to store: choose another transfer")
-    logits = any(not (term.needs_hypotheses or term.teacher_paths) for term in asking)
+    logits = any(map(compares_scores, asking))
     decoding = dict(config["labels"]["decoding"])
     if decoding["language_model"] is not None:
         decoding["language_model"] = facts(Path(decoding["language_model"]))["digest"]

@@ -27,6 +27,14 @@ class Sentence(NamedTuple):
     ended: bool = True
     wer: float | None = None
 
+    def is_trusted(self, max_wer: float | None) -> bool:
+        """Whether it is to be learnt: its decoder came to an end, and it is as right as is asked, where that is known.
+
+        Args:
+            max_wer: the highest error rate (Gandhi et al., "Distil-Whisper", 2023); ``None`` trusts all.
+        """
+        return self.ended and (max_wer is None or self.wer is None or self.wer <= max_wer)
+
 
 def rows_of(heard: Sequence[Sentence]) -> dict[str, Tensor | Sequence[Tensor]]:
     """Sentences as they are stored: text in UTF-8, numbers in float32, no error rate as NaN."""

@@ -18,8 +18,8 @@ from kd_lightning.models.recognition_output import RecognitionOutput
 # Seconds of audio.
 TOGETHER = 160.0
 
-# (features (B, bins, frames), frames (B,), what the network says of them, transcripts or None) -> sentences
-Listener = Callable[[Tensor, Tensor, RecognitionOutput, Sequence[str | None]], list[Sentence]]
+# (features (B, bins, frames), frames (B,), what a CTC layer says of them, transcripts or None) -> sentences
+Listener = Callable[[Tensor, Tensor, RecognitionOutput | None, Sequence[str | None]], list[Sentence]]
 
 
 class UtteranceLabeller(Labeller):
@@ -53,16 +53,19 @@ class UtteranceLabeller(Labeller):
         fingerprint = self.writer.fingerprint
         features = self.teacher.frontend(batch.waveform, batch.masks, batch.samples)
         frames = self.teacher.frontend.frames(batch.samples)
-        with self.taps as taps:
-            output = self.teacher.recognise(features, frames)
         said: dict[str, Tensor | Sequence[Tensor]] = {}
-        if fingerprint.logits:
-            said |= self._frames(output)
-        if fingerprint.taps:
-            said |= self._hidden(taps, output)
-        require_finite(said, batch.ids)
-        if said:
-            said[LENGTHS] = output.lengths.int()
+        output = None
+        # A decoder's sentences are searched for, and need no pass of their own before.
+        if fingerprint.logits or fingerprint.taps or not self.teacher.writes:
+            with self.taps as taps:
+                output = self.teacher.recognise(features, frames)
+            if fingerprint.logits:
+                said |= self._frames(output)
+            if fingerprint.taps:
+                said |= self._hidden(taps, output)
+            require_finite(said, batch.ids)
+            if said:
+                said[LENGTHS] = output.lengths.int()
         if self.listener is not None:
             seen = batch.labelled.tolist()
             transcripts = [text if visible else None for text, visible in zip(batch.texts, seen, strict=True)]

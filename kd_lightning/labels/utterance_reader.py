@@ -1,12 +1,13 @@
 """Read what a teacher said of utterances: of each frame, of hidden frames, and the sentences that it heard."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, device
+from torch.nn.utils.rnn import pad_sequence
 
 from kd_lightning.labels.encoding import INDICES, LOG_PROBABILITIES, LOGITS, TAIL, decode
 from kd_lightning.labels.fingerprint import Fingerprint
@@ -32,6 +33,23 @@ class Heard(NamedTuple):
     lengths: Tensor
     trusted: Tensor
     confidence: Tensor
+
+
+def spelt(heard: Sequence[Sentence], trusted: Sequence[bool], spell: Callable[[str], list[int]]) -> Heard:
+    """Sentences in the tokens of the student that learns them.
+
+    Args:
+        heard: B sentences.
+        trusted: whether each is to be learnt.
+        spell: text -> tokens.
+    """
+    tokens = [torch.tensor(spell(one.text), dtype=torch.long) for one in heard]
+    return Heard(
+        pad_sequence(tokens, batch_first=True),
+        torch.tensor([len(one) for one in tokens]),
+        torch.tensor(trusted),
+        torch.tensor([one.confidence for one in heard]),
+    )
 
 
 class StoredUtterances(NamedTuple):
@@ -127,14 +145,12 @@ class UtteranceLabels(Store):
         Raises:
             ValueError: it may be seen, and could not when the labels were written.
         """
-        if self._max_wer is None or not transcribed:
-            return heard.ended
-        if heard.wer is None:
+        if self._max_wer is not None and transcribed and heard.wer is None:
             raise ValueError(
                 f"labels.max_wer={self._max_wer}: the transcript of {cut} was hidden when {self.folder} was written, "
                 "so its word error rate is not there: label again, or set labels.max_wer=null"
             )
-        return heard.ended and heard.wer <= self._max_wer
+        return heard.is_trusted(self._max_wer if transcribed else None)
 
     def _reads(self, name: str) -> bool:
         if name in _OF_FRAMES:
