@@ -32,7 +32,9 @@ def pipeline(request: Request) -> None:
             warn_of_weak_teacher(config["monitor"], validation)
             if config["teacher"]["stored"] is True:
                 run_label(config, Path(config["folder"]).parent / "label")
-        validation[stage] = next(iter(run_stage(config)["validation"].values()))
+        score = next(iter(run_stage(config)["validation"].values()))
+        if config["monitor"] == configs["distill"]["monitor"]:  # that of a language model is another
+            validation[stage] = score
     if rank() == 0:
         from kd_lightning.reports.page import write_report
         from kd_lightning.reports.terminal import print_report
@@ -45,7 +47,9 @@ def warn_of_weak_teacher(monitor: str, validation: dict[str, float]) -> None:
     from kd_lightning.metrics.scores import is_better
 
     role = "assistant" if "assistant" in validation else "teacher"
-    if role in validation and not is_better(monitor, validation[role], validation["baseline"]):
+    if {role, "baseline"} <= validation.keys() and not is_better(
+        monitor, validation[role], validation["baseline"]
+    ):
         logging.getLogger("kd_lightning").warning(
             "the %s (%.4f on validation) does not beat the baseline (%.4f): train it longer, or take a larger one",
             role,

@@ -29,4 +29,6 @@ KEYWORD_RECIPES = [name for name in names("transfer") if name not in RECOGNITION
 RECOGNITION_STUDENTS = [name for name in names("student") if recognises("student", name)]
 KEYWORD_STUDENTS = [name for name in names("student") if name not in RECOGNITION_STUDENTS]
 KEYWORD_EXPERIMENTS = [name for name in names("experiment") if name.startswith("speech_commands")]
-RECOGNITION_EXPERIMENTS = [name for name in names("experiment") if name in ("common_voice", "libritts_asr")]
+RECOGNITION_EXPERIMENTS = [
+    name for name in names("experiment") if name.startswith(("common_voice", "libritts"))
+]

@@ -20,11 +20,13 @@ from kd_lightning.distillers.recognition_terms import (
     RecognitionTerm,
     Targets,
     decoder_prefix,
+    token_logits,
 )
 from kd_lightning.distillers.shared_tokens import compares_scores, require_shared_tokens
 from kd_lightning.frontend.text import scoring_form
 from kd_lightning.frontend.tokens import decoder_of
 from kd_lightning.labels.utterance_reader import spelt
+from kd_lightning.metrics.perplexity import TokenPerplexity
 from kd_lightning.metrics.scores import error_rate_intervals
 from kd_lightning.metrics.word_errors import WordErrors
 from kd_lightning.models.recogniser import Recogniser
@@ -50,7 +52,8 @@ class Lesson(NamedTuple):
 class RecognitionDistiller(Distiller):
     """Distils a recogniser.
 
-    Validation and test decode greedily: the best path of CTC, or a decoder's most probable next token.
+    Validation and test decode greedily: the best path of CTC, or a decoder's most probable next token. Validation also
+    says how well a decoder knows the next token of the transcripts; of a language model that is all there is to say.
 
     Args:
         classes: the tokens by number, "<blank>" first.
@@ -73,6 +76,7 @@ class RecognitionDistiller(Distiller):
         self.read = decoder_of(classes)
         self.validation_metrics = WordErrors(language)
         self.test_metrics = WordErrors(language)
+        self.validation_perplexity = TokenPerplexity() if self.student.writes else None
         terms: list[RecognitionTerm] = list(arguments["terms"].values())
         self.needs_second_view = any(term.needs_second_view for term in terms)
         self.student_taps = Taps(
@@ -160,11 +164,24 @@ class RecognitionDistiller(Distiller):
         return logits
 
     def validation_step(self, batch: UtteranceBatch, batch_idx: int) -> None:
-        heard = decode(self.student, Features(batch.waveform, None, batch.samples))
+        features = Features(batch.waveform, None, batch.samples)
+        heard = self._recognise(features)
         self.validation_metrics.update(batch.texts, [self.read(one.tokens) for one in heard])
+        if self.validation_perplexity is not None:
+            scores = token_logits(said(self.student, features, batch.tokens), "student")
+            self.validation_perplexity.update(scores, batch.tokens, batch.token_lengths)
+
+    def _recognise(self, features: Features) -> list[Hypothesis]:
+        """What the student hears in each utterance: a language model, nothing."""
+        if getattr(self.student.network, "hears", True):
+            return decode(self.student, features)
+        return [Hypothesis([], 0.0, 0.0, ended=False)] * len(features.waveform)
 
     def on_validation_epoch_end(self) -> None:
         values = {f"validation/{key}": value for key, value in self.validation_metrics.compute().items()}
+        if self.validation_perplexity is not None:
+            values["validation/perplexity"] = self.validation_perplexity.compute()
+            self.validation_perplexity.reset()
         self.log_dict(values)
         self.log("wer", values["validation/wer"], prog_bar=True, logger=False)
         self.validation_metrics.reset()
@@ -173,7 +190,7 @@ class RecognitionDistiller(Distiller):
         self.predictions = []
 
     def test_step(self, batch: UtteranceBatch, batch_idx: int) -> None:
-        heard = decode(self.student, Features(batch.waveform, None, batch.samples))
+        heard = self._recognise(Features(batch.waveform, None, batch.samples))
         outputs = [self.read(one.tokens) for one in heard]
         self.test_metrics.update(batch.texts, outputs)
         seconds = (batch.samples / self.student.frontend.sample_rate).tolist()

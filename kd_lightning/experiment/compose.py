@@ -75,8 +75,9 @@ def conf_folder() -> Path:
 def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
     """The resolved config of one stage as plain values.
 
-    ``stages.<stage>`` is merged over the root; a stage without a teacher drops the transfer recipe; ``stage=teacher``
-    and ``stage=assistant`` train the teacher's and the assistant's network in the student's place.
+    ``stages.<stage>`` is merged over the root, and terms that it sets to null are taken out; a stage without a teacher
+    drops the transfer recipe; ``stage=teacher`` and ``stage=assistant`` train the teacher's and the assistant's network
+    in the student's place.
 
     Args:
         request: what the command line asked for.
@@ -114,6 +115,7 @@ def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
     else:
         _make_absolute(resolved["teacher"])
     _make_absolute(resolved["student"])
+    _without_nulls(resolved["distiller"])
     resolved["overrides"] = list(request.overrides)
     return {str(key): value for key, value in resolved.items()}
 
@@ -129,6 +131,12 @@ def _in_the_students_place(node: Any, role: str) -> dict[str, Any]:
             f"stage={role} has no network to train: choose {role}=<network>, such as those in conf/{role}"
         )
     return {"network": node["network"], "frontend": node["frontend"], "run": None}
+
+
+def _without_nulls(distiller: dict[str, Any]) -> None:
+    """Take out the terms of other stages."""
+    for part in ("terms", "weights"):
+        distiller[part] = {key: value for key, value in distiller[part].items() if value is not None}
 
 
 def _make_absolute(node: dict[str, Any]) -> None:
