@@ -30,12 +30,13 @@ class QuartzNet(SeparableRecogniser):
         repeats: separable convolutions in a block (R in the paper).
         tail_kernel: frames of the dilated convolution after the blocks, odd.
         head_channels: of the last layer before the CTC layer.
-        stride: features' frames in one of the output: 2 as published, 4 for half the time.
+        stride: features' frames in one of the output: 2 as published, or 4: the first block halves the time again.
         dropout: probability that a value is dropped after each separable convolution.
         intermediate_layers: numbers of blocks, from 1, that CTC layers of their own score in training.
 
     Raises:
-        ValueError: if there are not as many kernels as channels, a kernel is even, or there is no such block.
+        ValueError: if there are not as many kernels as channels, a kernel is even, there is no such block, or the stride
+            is another.
     """
 
     def __init__(
@@ -56,17 +57,28 @@ class QuartzNet(SeparableRecogniser):
             raise ValueError(
                 f"QuartzNet with {len(channels)} channels and {len(kernels)} kernels: give one of each a block"
             )
+        if stride not in (2, 4):
+            raise ValueError(f"QuartzNet with stride={stride}: set 2 or 4")
         widths = [width for width in channels for _ in range(copies)]
         sizes = [kernel for kernel in kernels for _ in range(copies)]
-        stem = Block([SeparableConv(bins, widths[0], sizes[0], stride)], dropout=dropout)
+        stem = Block([SeparableConv(bins, widths[0], sizes[0], stride=2)], dropout=dropout)
+        strides = [stride // 2, *([1] * (len(sizes) - 1))]
         blocks = [
-            Block(
-                (SeparableConv(outputs if number else inputs, outputs, kernel) for number in range(repeats)),
-                PointwiseConv(inputs, outputs),
-                dropout,
+            _block(inputs, outputs, kernel, repeats, step, dropout)
+            for (inputs, outputs), kernel, step in zip(
+                pairwise([widths[0], *widths]), sizes, strides, strict=True
             )
-            for (inputs, outputs), kernel in zip(pairwise([widths[0], *widths]), sizes, strict=True)
         ]
         wide = PointwiseConv(widths[-1], head_channels)
         tail = Block([SeparableConv(widths[-1], widths[-1], tail_kernel, dilation=2), wide], dropout=dropout)
         super().__init__(stem, blocks, tail, classes, intermediate_layers)
+
+
+def _block(inputs: int, outputs: int, kernel: int, repeats: int, stride: int, dropout: float) -> Block:
+    """Separable convolutions, the last of which is strided, and their shortcut."""
+    *earlier, last = pairwise([inputs, *([outputs] * repeats)])
+    layers = (
+        *(SeparableConv(*widths, kernel) for widths in earlier),
+        SeparableConv(*last, kernel, stride),
+    )
+    return Block(layers, PointwiseConv(inputs, outputs, stride), dropout)

@@ -69,5 +69,10 @@ def test_a_kernel_for_each_block_is_asked_for() -> None:
         QuartzNet(10, 5, channels=(8, 8, 8), kernels=(5, 7))
 
 
+def test_an_odd_stride_is_refused() -> None:
+    with pytest.raises(ValueError, match="stride=3: set 2 or 4"):
+        tiny(stride=3)
+
+
 def test_onnx_runtime_agrees_for_any_length(tmp_path: Path) -> None:
     assert_onnx_runtime_agrees(settled(tiny()), 10, tmp_path / "network.onnx")
