@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 # Mel power below which a clip counts as silent: 20 dB under the rounding noise of 16-bit audio in [-1, 1].
 SILENCE = 1e-10
+# Of a band that hardly changes, where the whole range is 2: a standard deviation of a quarter of a decibel in 50.
+_LEAST_VARIANCE = 1e-4
 # torch's names.
 _PADDINGS = {"reflect": "reflect", "zeros": "constant"}
 
@@ -153,11 +155,17 @@ class LogMel(nn.Module):
         peak = mel.amax(dim=(1, 2), keepdim=True).clamp(min=SILENCE)
         relative = (mel / peak).clamp(min=10 ** (-self.floor_db / 10))
         features = 1 + 20 / self.floor_db * relative.log10()
+        if lengths is None:
+            features = self._scaled(features)
+            return features if masks is None else self._masked(features, masks)
+        features = self._scaled(features, heard)
         if masks is None:
             return features
-        if lengths is None:
-            return self._masked(features, masks)
         return torch.where(heard[:, None, :], self._masked(features, masks, heard), features)
+
+    def _scaled(self, features: Tensor, heard: Tensor | None = None) -> Tensor:
+        """Features (B, bins, frames), of which ``heard`` (B, frames) are valid, as networks are to see them."""
+        return features
 
     def _masked(self, features: Tensor, masks: SpecMasks, heard: Tensor | None = None) -> Tensor:
         bins, frames = features.shape[1:]
@@ -170,6 +178,23 @@ class LogMel(nn.Module):
             total = torch.einsum("bmf,bf->b", features, heard.to(features.dtype))
             mean = (total / (bins * heard.sum(dim=1)))[:, None, None]
         return torch.where(hidden, mean, features)
+
+
+class NormalisedLogMel(LogMel):
+    """:class:`LogMel` of which each band of each utterance has mean 0 and variance 1 over its frames.
+
+    Noise and room, that change little within an utterance, then change little of its features (Viikki and Laurila,
+    "Cepstral domain segmental feature vector normalization for noise robust speech recognition", Speech Communication
+    25, 1998). Masks hide by that mean, 0, which is also what lies beyond an utterance's end. The arguments are those of
+    :class:`LogMel`.
+    """
+
+    def _scaled(self, features: Tensor, heard: Tensor | None = None) -> Tensor:
+        valid = torch.ones_like(features[:, :1]) if heard is None else heard[:, None, :].to(features.dtype)
+        frames = valid.sum(dim=2, keepdim=True)
+        centred = (features - (features * valid).sum(dim=2, keepdim=True) / frames) * valid
+        variance = centred.square().sum(dim=2, keepdim=True) / frames
+        return centred * (variance + _LEAST_VARIANCE).rsqrt()
 
 
 class MFCC(LogMel):

@@ -7,7 +7,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from kd_lightning.frontend.features import MFCC, LogMel, SpecMasks
+from kd_lightning.frontend.features import MFCC, LogMel, NormalisedLogMel, SpecMasks
 
 
 def noise(clips: int = 3, samples: int = 16000) -> Tensor:
@@ -182,3 +182,29 @@ def test_reflected_padding_refuses_ragged_batches() -> None:
         LogMel()(ragged(), lengths=torch.tensor(RAGGED))
     with pytest.raises(ValueError, match="reflect, zeros"):
         LogMel(padding="same")
+
+
+def test_each_band_of_each_utterance_is_normalised_over_its_own_frames() -> None:
+    frontend = NormalisedLogMel(padding="zeros")
+    lengths = torch.tensor([16000, 9000, 4000])
+    ragged = noise() * (torch.arange(16000) < lengths[:, None])
+    features = frontend(ragged, None, lengths)
+    for clip, length, computed in zip(ragged, lengths.tolist(), features, strict=True):
+        frames = frontend.frames(length)
+        heard = LogMel(padding="zeros")(clip[None, :length])[0].double()
+        expected = (heard - heard.mean(dim=1, keepdim=True)) / (
+            heard.var(dim=1, keepdim=True, correction=0) + 1e-4
+        ).sqrt()
+        torch.testing.assert_close(computed[:, :frames].double(), expected, rtol=0, atol=2e-4)
+        torch.testing.assert_close(computed[:, :frames], frontend(clip[None, :length])[0], rtol=0, atol=1e-5)
+        assert (computed[:, frames:] == 0).all()
+
+
+def test_masks_hide_normalised_features_by_their_mean() -> None:
+    hidden = NormalisedLogMel()(noise(1), masks([(0.195, 0.395)], [(0.5, 0.6)]))[0]
+    assert hidden[:, 20:40].abs().max() < 1e-5
+    assert hidden[20:24].abs().max() < 1e-5
+
+
+def test_a_normalised_silent_clip_is_zero() -> None:
+    assert (NormalisedLogMel()(torch.zeros(1, 16000)) == 0).all()
