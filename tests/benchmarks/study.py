@@ -8,8 +8,9 @@ arms are skipped, so a study can be stopped, spread over processes and read at a
 """
 
 import json
+import operator
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,45 @@ from hydra import compose, initialize_config_dir
 
 from kd_lightning.experiment.compose import Request, conf_folder, stage_config
 from kd_lightning.metrics.intervals import Estimate, seeds_and_clusters
+from kd_lightning.metrics.word_errors import word_edits
 
 SEEDS = 100
+
+# The values whose mean is the score, and the speaker of each.
+Values = tuple[np.ndarray, list[str]]
+
+
+class Measure(NamedTuple):
+    """How arms are scored.
+
+    Attributes:
+        name: as in a run's metrics.
+        of: a run's predictions to values and their speakers.
+        beats: whether one mean is better than another.
+    """
+
+    name: str
+    of: Callable[[list[dict[str, Any]]], Values]
+    beats: Callable[[float, float], bool]
+
+
+def _right(lines: list[dict[str, Any]]) -> Values:
+    """Whether each test cut was recognised."""
+    recognised = np.array([line["reference"] == line["output"] for line in lines], float)
+    return recognised, [line["speaker"] for line in lines]
+
+
+def _errors_of_words(lines: list[dict[str, Any]]) -> Values:
+    """Each word of the references with its utterance's error rate: the mean over words is that of the corpus."""
+    edits = word_edits([line["reference"] for line in lines], [line["output"] for line in lines])
+    words = [one.reference for one in edits]
+    return np.repeat([one.rate for one in edits], words), list(
+        np.repeat([line["speaker"] for line in lines], words)
+    )
+
+
+ACCURACY = Measure("accuracy", _right, operator.gt)
+WORD_ERROR_RATE = Measure("wer", _errors_of_words, operator.lt)
 
 
 class Arm(NamedTuple):
@@ -31,12 +69,14 @@ class Arm(NamedTuple):
         start: the arm whose weights it starts from.
         taught_by: an arm, ``"teacher"`` for the seed's own, ``"teachers"`` for all of them together; ``None`` where
             nobody is needed, or where the words say who.
+        stored: whether it learns from the seed's stored labels, which all fractions share.
     """
 
     stage: str
     words: tuple[str, ...] = ()
     start: str | None = None
     taught_by: str | None = None
+    stored: bool = False
 
 
 class Study(NamedTuple):
@@ -50,6 +90,8 @@ class Study(NamedTuple):
         fractions: labelled fractions.
         teachers: number of teacher seeds; student seed s learns from teacher s modulo this.
         words: what differs from the experiment in every stage, the teacher's too.
+        measure: what is compared.
+        labels: what differs where a seed's labels are stored: a recipe that reads all that the arms read.
     """
 
     folder: Path
@@ -59,10 +101,15 @@ class Study(NamedTuple):
     fractions: Sequence[float]
     teachers: int = 2
     words: Sequence[str] = ()
+    measure: Measure = ACCURACY
+    labels: Sequence[str] = ()
 
     def arm_folder(self, fraction: float, seed: int, arm: str) -> Path:
         name = re.sub(r"[,']", "", arm).replace(" ", "_")
         return self.folder / f"labels{fraction:g}" / f"seed{seed}" / name
+
+    def labels_folder(self, seed: int) -> Path:
+        return self.folder / "labels" / f"seed{seed}"
 
     def teacher_folder(self, number: int) -> Path:
         return self.folder / f"teacher{number}"
@@ -73,19 +120,27 @@ class Study(NamedTuple):
             config = compose("config", overrides=[*quiet, f"folder={folder}", *self.words, *words])
         return stage_config(Request(config), stage)
 
-    def plan(self, fraction: float, group: str, seeds: range) -> Iterator[dict[str, Any]]:
-        """Configs in an order in which stopping early leaves whole seeds."""
+    def plan(self, fraction: float, group: str, seeds: range) -> Iterator[tuple[dict[str, Any], Path | None]]:
+        """Configs in an order in which stopping early leaves whole seeds, each a stage or labels for a folder."""
         for seed in seeds:
             teacher = seed % self.teachers
-            yield self.config("teacher", self.teacher_folder(teacher), f"seed={teacher}")
-            for name in self.groups[group]:
-                arm = self.arms[name]
+            yield self.config("teacher", self.teacher_folder(teacher), f"seed={teacher}"), None
+            arms = {name: self.arms[name] for name in self.groups[group]}
+            if any(arm.stored for arm in arms.values()):
+                taught = f"teacher.run={self.teacher_folder(teacher)}"
+                config = self.config(
+                    "distill", self.labels_folder(seed), f"seed={seed}", taught, *self.labels
+                )
+                yield config, self.labels_folder(seed)
+            for name, arm in arms.items():
                 words = [f"seed={seed}", f"corpus.labelled_fraction={fraction}", *arm.words]
                 if arm.taught_by is not None:
                     words.append(f"teacher.run={self.teaching(fraction, seed, arm.taught_by)}")
                 if arm.start is not None:
                     words.append(f"student.run={self.arm_folder(fraction, seed, arm.start)}")
-                yield self.config(arm.stage, self.arm_folder(fraction, seed, name), *words)
+                if arm.stored:
+                    words.append(f"teacher.stored={self.labels_folder(seed)}")
+                yield self.config(arm.stage, self.arm_folder(fraction, seed, name), *words), None
 
     def teaching(self, fraction: float, seed: int, arm: str) -> str:
         """What ``teacher.run`` takes."""
@@ -96,49 +151,53 @@ class Study(NamedTuple):
 
     def train(self, fraction: str, arms: str, seeds: str = "10", part: str = "0/1") -> None:
         """Train the arms of a group that are not finished; ``part=0/2`` takes every second seed."""
+        from kd_lightning.labelling import run_label
         from kd_lightning.stages import run_stage
 
         first, parts = (int(word) for word in part.split("/"))
-        for config in self.plan(float(fraction), arms, range(first, int(seeds), parts)):
+        for config, labels in self.plan(float(fraction), arms, range(first, int(seeds), parts)):
+            if labels is not None:
+                run_label(config, labels)
+                continue
             metrics = run_stage(config)
-            accuracy, seconds = metrics["metrics"]["accuracy"], metrics["train_seconds"]
-            print(f"{config['folder']} {accuracy:.4f} {seconds:.0f} s", flush=True)
+            score, seconds = metrics["metrics"][self.measure.name], metrics["train_seconds"]
+            print(f"{config['folder']} {score:.4f} {seconds:.0f} s", flush=True)
 
     def scores(self, fraction: float) -> tuple[dict[str, dict[int, np.ndarray]], list[str]]:
-        """Whether each test cut was recognised, by arm and seed, for what has finished; and the cuts' speakers."""
+        """The values of the measure by arm and seed, for what has finished; and their speakers."""
         scores: dict[str, dict[int, np.ndarray]] = {name: {} for name in self.arms}
         speakers: list[str] = []
         for name in self.arms:
             for seed in range(SEEDS):
-                if (read := right(self.arm_folder(fraction, seed, name))) is not None:
+                if (read := self.read(self.arm_folder(fraction, seed, name))) is not None:
                     scores[name][seed], speakers = read
         return scores, speakers
 
+    def read(self, folder: Path) -> Values | None:
+        """The values of the measure and their speakers; ``None`` for a run that has not finished."""
+        if not (folder / "metrics.json").is_file():
+            return None
+        lines = (folder / "predictions.jsonl").read_text().splitlines()
+        return self.measure.of([json.loads(line) for line in lines])
+
     def table(self) -> Iterator[str]:
-        """Markdown: the arms and the differences between them, in per cent of test cuts, with 95 % intervals."""
+        """Markdown: the arms and the differences between them, in per cent, with 95 % intervals."""
         for seed in range(self.teachers):
-            if (read := right(self.teacher_folder(seed))) is not None:
+            if (read := self.read(self.teacher_folder(seed))) is not None:
                 yield f"teacher, seed {seed}: {100 * read[0].mean():.2f} %"
         for fraction in self.fractions:
             scores, speakers = self.scores(fraction)
             if any(scores.values()):
                 yield from ("", f"## labelled fraction {fraction:g}", "")
-                yield from arm_rows(scores, speakers)
+                yield from arm_rows(scores, speakers, self.measure.name)
                 yield ""
-                yield from difference_rows(scores, speakers, self.compared)
+                yield from difference_rows(scores, speakers, self.compared, self.measure.beats)
 
 
-def right(folder: Path) -> tuple[np.ndarray, list[str]] | None:
-    """Whether each test cut was recognised, and its speaker; ``None`` for an arm that has not finished."""
-    if not (folder / "metrics.json").is_file():
-        return None
-    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
-    recognised = np.array([line["reference"] == line["output"] for line in lines], float)
-    return recognised, [line["speaker"] for line in lines]
-
-
-def arm_rows(scores: Mapping[str, Mapping[int, np.ndarray]], speakers: list[str]) -> Iterator[str]:
-    yield "| arm | seeds | accuracy % | sd over seeds |"
+def arm_rows(
+    scores: Mapping[str, Mapping[int, np.ndarray]], speakers: list[str], measure: str
+) -> Iterator[str]:
+    yield f"| arm | seeds | {measure} % | sd over seeds |"
     yield "|---|---:|---:|---:|"
     for name, by_seed in scores.items():
         if len(by_seed) > 1:
@@ -148,7 +207,10 @@ def arm_rows(scores: Mapping[str, Mapping[int, np.ndarray]], speakers: list[str]
 
 
 def difference_rows(
-    scores: Mapping[str, Mapping[int, np.ndarray]], speakers: list[str], compared: Sequence[tuple[str, str]]
+    scores: Mapping[str, Mapping[int, np.ndarray]],
+    speakers: list[str],
+    compared: Sequence[tuple[str, str]],
+    beats: Callable[[float, float], bool],
 ) -> Iterator[str]:
     yield "| difference | seeds | points | seeds won |"
     yield "|---|---:|---:|---:|"
@@ -156,7 +218,7 @@ def difference_rows(
         common = sorted(scores[one].keys() & scores[other].keys())
         if len(common) > 1:
             ours, theirs = ([scores[arm][seed] for seed in common] for arm in (one, other))
-            won = sum(a.mean() > b.mean() for a, b in zip(ours, theirs, strict=True))
+            won = sum(beats(a.mean(), b.mean()) for a, b in zip(ours, theirs, strict=True))
             gain = seeds_and_clusters(ours, speakers, theirs)
             yield f"| {one} - {other} | {len(common)} | {shown(gain)} | {won} |"
 
