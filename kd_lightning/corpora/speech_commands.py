@@ -144,11 +144,17 @@ class SpeechCommands(pl.LightningDataModule):
         """The lhotse manifest of a split, lazily opened: all words of the corpus, after ``prepare_data``."""
         return self._open().cuts(split)
 
-    def train_dataloader(self) -> DataLoader[KeywordBatch]:
-        """The rest of the current epoch, from the batch that training has reached."""
+    def train_dataloader(self, batches: int | None = None) -> DataLoader[KeywordBatch]:
+        """The rest of the current epoch, from the batch that training has reached.
+
+        Args:
+            batches: in an epoch; None for those that all training clips fill.
+        """
         clips = np.arange(self.train_size) if self._unlabelled else self._visible
+        rank, world_size = self._rank()
+        epoch_clips = self.train_size if batches is None else batches * self._batch_size * world_size
         stream = ClipStream(
-            clips, self.train_size, self._batch_size, self._views, self._seed, *self._rank(), self._position
+            clips, epoch_clips, self._batch_size, self._views, self._seed, rank, world_size, self._position
         )
         return self._loader(self._train, stream)
 
