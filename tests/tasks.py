@@ -22,12 +22,16 @@ def recognises(group: str, name: str) -> bool:
     return get_type_hints(resolve(node["network"]["_target_"]).forward)["return"] is RecognitionOutput
 
 
+# Of two tasks at once, which experiment=two_tasks brings together.
+TWO_TASKS = ("two_tasks", "two_tasks_small", "two_tasks_teacher")
 RECOGNITION_RECIPES = [
     name for name in names("transfer") if name.startswith(("ctc_", "sequence", "attention_"))
 ]
-KEYWORD_RECIPES = [name for name in names("transfer") if name not in RECOGNITION_RECIPES]
-RECOGNITION_STUDENTS = [name for name in names("student") if recognises("student", name)]
-KEYWORD_STUDENTS = [name for name in names("student") if name not in RECOGNITION_STUDENTS]
+KEYWORD_RECIPES = [name for name in names("transfer") if name not in (*RECOGNITION_RECIPES, *TWO_TASKS)]
+RECOGNITION_STUDENTS = [
+    name for name in names("student") if name not in TWO_TASKS and recognises("student", name)
+]
+KEYWORD_STUDENTS = [name for name in names("student") if name not in (*RECOGNITION_STUDENTS, *TWO_TASKS)]
 KEYWORD_EXPERIMENTS = [name for name in names("experiment") if name.startswith("speech_commands")]
 RECOGNITION_EXPERIMENTS = [
     name for name in names("experiment") if name.startswith(("common_voice", "libritts"))

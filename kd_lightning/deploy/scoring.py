@@ -111,7 +111,8 @@ def score_recognition(
     lines: list[dict[str, str]] = []
     of_network: list[str] = []
     difference = 0.0
-    for batch in datamodule.test_dataloader():
+    loaders = datamodule.test_dataloader()
+    for batch in loaders[0] if isinstance(loaders, list) else loaders:  # the file spots no keywords
         columns = (batch.waveform, batch.samples.tolist(), batch.texts, batch.speakers)
         for waveform, samples, text, speaker in zip(*columns, strict=True):
             utterance = waveform[None, :samples]

@@ -90,13 +90,17 @@ class Distiller(pl.LightningModule):
         """95 % intervals of a test's metrics by key, from :attr:`predictions`; each task writes its own."""
         raise NotImplementedError
 
+    def part(self, step: Any, term: Term) -> Any:
+        """What a term reads of a step: all of it, unless the step is of several tasks."""
+        return step
+
     def size_terms(self, batch: Any) -> None:
         """Create projectors from the shapes of one dry batch, leaving weights and buffers of the student alone."""
         self.student.eval()
         with torch.no_grad():
             step = self.run_networks(batch)
         for term in self.terms.values():
-            term.size(step)  # type: ignore[operator]
+            term.size(self.part(step, term))  # type: ignore[operator, arg-type]
         self.student.train()
 
     # One step
@@ -104,7 +108,7 @@ class Distiller(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         step = self.run_networks(batch)
         with torch.autocast(self.device.type, enabled=False):
-            sums = {key: term(step) for key, term in self.terms.items()}
+            sums = {key: term(self.part(step, term)) for key, term in self.terms.items()}  # type: ignore[arg-type]
         loss, means = self.weigh(sums)
         self._log_terms({"loss": loss.detach(), **means})
         return loss
@@ -164,13 +168,13 @@ class Distiller(pl.LightningModule):
         torch.distributed.all_reduce(sums)
         return dict(zip(self._logged, sums / ranks, strict=True))
 
-    def gather_predictions(self) -> None:
-        """Bring the predictions of all ranks together, ordered by cut."""
+    def gathered(self, predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The predictions of all ranks together, ordered by cut."""
         if self.trainer.world_size > 1:
-            gathered: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(gathered, self.predictions)
-            self.predictions = [line for part in gathered for line in part]
-        self.predictions.sort(key=lambda line: str(line["cut"]))
+            of_ranks: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(of_ranks, predictions)
+            predictions = [line for of_rank in of_ranks for line in of_rank]
+        return sorted(predictions, key=lambda line: str(line["cut"]))
 
     # The teacher stays as it is, or follows the student
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -96,26 +96,7 @@ class KeywordDistiller(Distiller):
     def test_step(self, batch: KeywordBatch, batch_idx: int) -> None:
         probabilities = self(batch.waveform).float().softmax(dim=1)
         self.test_metrics.update(probabilities, batch.labels)
-        scores, outputs = probabilities.max(dim=1)
-        columns = (
-            batch.ids,
-            batch.speakers,
-            batch.snr.tolist(),
-            batch.labels.tolist(),
-            outputs.tolist(),
-            scores.tolist(),
-        )
-        for cut, speaker, snr, label, output, score in zip(*columns, strict=True):
-            self.predictions.append(
-                {
-                    "cut": cut,
-                    "reference": self.classes[label],
-                    "output": self.classes[output],
-                    "score": score,
-                    "speaker": speaker,
-                    "snr": None if math.isnan(snr) else snr,
-                }
-            )
+        self.predictions += keyword_lines(batch, probabilities, self.classes)
 
     def intervals(self) -> dict[str, list[float]]:
         return {"accuracy": accuracy_interval(self.predictions)}
@@ -123,4 +104,34 @@ class KeywordDistiller(Distiller):
     def on_test_epoch_end(self) -> None:
         self.log_dict(dict(self.test_metrics.compute()))
         self.test_metrics.reset()
-        self.gather_predictions()
+        self.predictions = self.gathered(self.predictions)
+
+
+def keyword_lines(batch: KeywordBatch, probabilities: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Lines of ``predictions.jsonl``.
+
+    Args:
+        batch: of B clips.
+        probabilities: (B, C) of the classes.
+        classes: their names.
+    """
+    scores, outputs = probabilities.max(dim=1)
+    columns = (
+        batch.ids,
+        batch.speakers,
+        batch.snr.tolist(),
+        batch.labels.tolist(),
+        outputs.tolist(),
+        scores.tolist(),
+    )
+    return [
+        {
+            "cut": cut,
+            "reference": classes[label],
+            "output": classes[output],
+            "score": score,
+            "speaker": speaker,
+            "snr": None if math.isnan(snr) else snr,
+        }
+        for cut, speaker, snr, label, output, score in zip(*columns, strict=True)
+    ]

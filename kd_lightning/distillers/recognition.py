@@ -77,7 +77,7 @@ class RecognitionDistiller(Distiller):
         self.validation_metrics = WordErrors(language)
         self.test_metrics = WordErrors(language)
         self.validation_perplexity = TokenPerplexity() if self.student.writes else None
-        terms: list[RecognitionTerm] = list(arguments["terms"].values())
+        terms = [term for term in arguments["terms"].values() if isinstance(term, RecognitionTerm)]
         self.needs_second_view = any(term.needs_second_view for term in terms)
         self.student_taps = Taps(
             self.student.network, {path for term in terms for path in term.student_paths}
@@ -214,7 +214,7 @@ class RecognitionDistiller(Distiller):
     def on_test_epoch_end(self) -> None:
         self.log_dict(dict(self.test_metrics.compute()))
         self.test_metrics.reset()
-        self.gather_predictions()
+        self.predictions = self.gathered(self.predictions)
 
 
 def said(model: Recogniser, features: Features, prefix: Tensor) -> RecognitionOutput:

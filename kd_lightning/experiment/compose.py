@@ -33,7 +33,8 @@ IGNORED = {
 # Of the runs that it builds on, the weights are compared, not the place (`sources`).
 FREE_TO_CHANGE = (
     *("paths", "logger", "name", "folder", "overrides", "save_every_steps", "callbacks.progress"),
-    *("corpus.workers", "corpus.data", "student.run", "teacher.run", "teacher.checkpoint"),
+    *("corpus.workers", "corpus.data", "corpus.clips.workers", "corpus.clips.data"),
+    *("student.run", "teacher.run", "teacher.checkpoint"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary"),
 )
 

@@ -7,7 +7,7 @@ from kd_lightning.metrics.intervals import interval
 from kd_lightning.metrics.word_errors import character_edits, rate_interval, word_edits
 
 # The lower the better; every other metric is the better the higher it is.
-LOWER_IS_BETTER = ("wer", "cer", "perplexity")
+LOWER_IS_BETTER = ("wer", "cer", "error", "perplexity")
 
 
 def is_better(key: str, score: float, other: float) -> bool:

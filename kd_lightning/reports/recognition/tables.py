@@ -8,20 +8,24 @@ from kd_lightning.reports.table import Table
 
 
 def quality(comparison: Mapping[str, Any]) -> Table:
-    """What each stage's network recognises."""
+    """What each stage's network recognises, and the share of keywords that a shared encoder spots."""
+    heads = {"wer": "WER % [95 %]", "cer": "CER % [95 %]"}
+    if any("accuracy" in row["metrics"] for row in comparison["rows"]):
+        heads["accuracy"] = "keywords % [95 %]"
     return Table(
         "Quality",
-        ["stage", "network", "WER % [95 %]", "CER % [95 %]"],
+        ["stage", "network", *heads.values()],
         [
             [
                 row["stage"],
                 plain(row["network"] or UNKNOWN),
-                *(percent(row["metrics"].get(key), row["intervals"].get(key)) for key in ("wer", "cer")),
+                *(percent(row["metrics"].get(key), row["intervals"].get(key)) for key in heads),
             ]
             for row in comparison["rows"]
         ],
-        "Errors per word and per character of the reference; lower is better. Intervals are bootstrapped over "
-        "speakers.",
+        "Errors per word and per character of the reference, lower is better"
+        + ("; keywords that are right, higher is better" if "accuracy" in heads else "")
+        + ". Intervals are bootstrapped over speakers.",
     )
 
 
