@@ -1,9 +1,13 @@
-"""Files that are whole or absent, whatever happens while they are written."""
+"""Files that are whole or absent, whatever happens while they are written, and names for them."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
+from urllib.parse import quote
+
+_LONGEST_NAME = 200
 
 
 @contextmanager
@@ -33,3 +37,18 @@ def write(path: Path, content: str | bytes) -> None:
     """Write a whole file or nothing."""
     with whole(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def safe_name(text: str) -> str:
+    """Any text as the name of a file, without its ending.
+
+    Letters, digits and ``_.-~`` stay, all else is percent-encoded; a long name is cut and gets a digest of the whole.
+
+    Args:
+        text: such as the id of a cut.
+    """
+    name = quote(text, safe="", errors="surrogatepass")
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = sha256(name.encode()).hexdigest()
+    return f"{name[: _LONGEST_NAME - len(digest) - 1]}-{digest}"

@@ -10,12 +10,13 @@ from recognition_folders import WRONG, spoken, write_pipeline, write_recogniser
 from rich.console import Console
 from test_page import HOSTILE, Reader, printed, strict
 
+from kd_lightning.files import safe_name
 from kd_lightning.reports.comparison import compare, compare_runs, read_stages
 from kd_lightning.reports.known_tasks import task_of
 from kd_lightning.reports.page import write_report
 from kd_lightning.reports.plots import metric_against_size
 from kd_lightning.reports.recognition import audio
-from kd_lightning.reports.recognition.audio import audio_name, embedded
+from kd_lightning.reports.recognition.audio import embedded
 from kd_lightning.reports.recognition.utterances import beside_reference
 from kd_lightning.reports.settings import compare_settings
 from kd_lightning.reports.sweep import write_sweep_report
@@ -25,7 +26,7 @@ from kd_lightning.reports.theme import LIGHT, themed
 
 def write_audio(folder, cut: str, samples: int = 800) -> bytes:
     """A short wav in a run's folder."""
-    path = folder / "audio" / f"{audio_name(cut)}.wav"
+    path = folder / "audio" / f"{safe_name(cut)}.wav"
     path.parent.mkdir(exist_ok=True)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -184,7 +185,7 @@ def test_a_lone_recogniser_without_curves_or_noise_still_gives_a_page(tmp_path):
 
 def test_names_of_audio_files_are_safe_and_never_the_same():
     cuts = ["a/b", "a_b", "a%2Fb", "..", "ü", "x" * 300, "x" * 301, "com mon.mp3", "\ud800", ""]
-    names = [audio_name(cut) for cut in cuts]
+    names = [safe_name(cut) for cut in cuts]
     assert len(set(names)) == len(cuts)
     for cut, name in zip(cuts, names, strict=True):
         assert "/" not in name

@@ -2,30 +2,14 @@
 
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
-from hashlib import sha256
 from pathlib import Path
-from urllib.parse import quote
+
+from kd_lightning.files import safe_name
 
 # Of the page that is audio, in characters.
 MOST = 3_000_000
 # What the page says the file is, and how such a file begins: nothing else of a disk gets into the page.
 _KINDS = {".wav": ("audio/wav", b"RIFF"), ".flac": ("audio/flac", b"fLaC")}
-_LONGEST_NAME = 200
-
-
-def audio_name(cut: str) -> str:
-    """Name, without its ending, of a cut's file in ``<run>/audio``.
-
-    Letters, digits and ``_.-~`` stay, all else is percent-encoded; a long name is cut and gets a digest of the whole.
-
-    Args:
-        cut: its id; any text.
-    """
-    name = quote(cut, safe="", errors="surrogatepass")
-    if len(name) <= _LONGEST_NAME:
-        return name
-    digest = sha256(name.encode()).hexdigest()
-    return f"{name[: _LONGEST_NAME - len(digest) - 1]}-{digest}"
 
 
 def embedded(folders: Sequence[Path], cuts: Iterable[str]) -> tuple[dict[str, str], list[str]]:
@@ -63,7 +47,7 @@ def embedded(folders: Sequence[Path], cuts: Iterable[str]) -> tuple[dict[str, st
 def _places(folders: Sequence[Path], cut: str) -> Iterator[Path]:
     for folder in folders:
         for ending in _KINDS:
-            yield folder / "audio" / f"{audio_name(cut)}{ending}"
+            yield folder / "audio" / f"{safe_name(cut)}{ending}"
 
 
 def _data_uri(path: Path) -> str | None:

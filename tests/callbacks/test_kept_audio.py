@@ -1,0 +1,58 @@
+"""The audio that a run keeps: of what was understood worst, as it was heard."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from kd_lightning.callbacks.kept_audio import KeptAudio
+from kd_lightning.corpora.utterance_batches import UtteranceBatch
+from kd_lightning.frontend.features import SpecMasks
+
+RATE = 16000
+
+
+def batch(cuts: list[str], samples: list[int]) -> UtteranceBatch:
+    """Utterances of which each sample is its number over 1000, padded to the longest."""
+    nothing = SpecMasks(torch.zeros(len(cuts), 0, 2), torch.zeros(len(cuts), 0, 2))
+    lengths = torch.tensor(samples)
+    number = torch.tensor([float(cut[-1]) for cut in cuts])[:, None] / 1000
+    waveform = torch.where(torch.arange(max(samples)) < lengths[:, None], number, 0.0)
+    none = torch.zeros(len(cuts), 0, dtype=torch.long)
+    labelled = torch.ones(len(cuts), dtype=torch.bool)
+    texts = ["a b c"] * len(cuts)
+    return UtteranceBatch(
+        waveform, lengths, none, lengths * 0, labelled, nothing, nothing, cuts, texts, texts, lengths.float()
+    )
+
+
+@pytest.fixture
+def module():
+    student = SimpleNamespace(frontend=SimpleNamespace(sample_rate=RATE))
+    return SimpleNamespace(predictions=[], student=student)
+
+
+def test_the_worst_utterances_are_kept_as_they_were_heard(module, tmp_path) -> None:
+    trainer = SimpleNamespace(default_root_dir=str(tmp_path))
+    kept = KeptAudio(most=2)
+    kept.on_test_start(trainer, module)
+    outputs = {"cut/1": "a b c", "cut/2": "x y z", "cut/3": "a b", "cut/4": "a y z"}
+    for cuts, samples in ((["cut/1", "cut/2"], [300, 200]), (["cut/3", "cut/4"], [500, 400])):
+        module.predictions += [{"reference": "a b c", "output": outputs[cut]} for cut in cuts]
+        kept.on_test_batch_end(trainer, module, None, batch(cuts, samples), 0)
+    kept.on_test_end(trainer, module)
+    assert {path.name for path in (tmp_path / "audio").iterdir()} == {"cut%2F2.flac", "cut%2F4.flac"}
+    for number, length in ((2, 200), (4, 400)):
+        waveform, rate = sf.read(tmp_path / "audio" / f"cut%2F{number}.flac")
+        assert (rate, waveform.shape) == (RATE, (length,))
+        np.testing.assert_allclose(waveform, number / 1000, atol=1 / 32768)
+
+
+def test_clips_of_words_are_not_kept(module, tmp_path) -> None:
+    trainer = SimpleNamespace(default_root_dir=str(tmp_path))
+    kept = KeptAudio()
+    kept.on_test_batch_end(trainer, module, None, object(), 0, 1)
+    kept.on_test_end(trainer, module)
+    assert not (tmp_path / "audio").exists()
