@@ -178,6 +178,7 @@ def write_results(config: dict[str, Any], experiment: Experiment, folder: Path) 
         "metrics": {key: float(value) for key, value in trainer.callback_metrics.items() if "/" not in key},
         "intervals": distiller.intervals(),
         "notes": experiment.notes,
+        **distiller.scoring(),
     }
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):

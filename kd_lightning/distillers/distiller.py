@@ -86,6 +86,10 @@ class Distiller(pl.LightningModule):
         """What student and teacher say of a batch; each task writes its own."""
         raise NotImplementedError
 
+    def scoring(self) -> dict[str, Any]:
+        """How a test was scored, where scores of another way do not compare."""
+        return {}
+
     def intervals(self) -> dict[str, list[float]]:
         """95 % intervals of a test's metrics by key, from :attr:`predictions`; each task writes its own."""
         raise NotImplementedError

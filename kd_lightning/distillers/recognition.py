@@ -23,7 +23,7 @@ from kd_lightning.distillers.recognition_terms import (
     token_logits,
 )
 from kd_lightning.distillers.shared_tokens import compares_scores, require_shared_tokens
-from kd_lightning.frontend.text import scoring_form
+from kd_lightning.frontend.text import SCORING_VERSION, scoring_form
 from kd_lightning.frontend.tokens import decoder_of
 from kd_lightning.labels.utterance_reader import spelt
 from kd_lightning.metrics.perplexity import TokenPerplexity
@@ -207,6 +207,9 @@ class RecognitionDistiller(Distiller):
                     "seconds": length,
                 }
             )
+
+    def scoring(self) -> dict[str, Any]:
+        return {"scoring_version": SCORING_VERSION}
 
     def intervals(self) -> dict[str, list[float]]:
         return error_rate_intervals(self.predictions)

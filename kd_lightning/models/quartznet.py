@@ -35,8 +35,7 @@ class QuartzNet(SeparableRecogniser):
         intermediate_layers: numbers of blocks, from 1, that CTC layers of their own score in training.
 
     Raises:
-        ValueError: if there are not as many kernels as channels, a kernel is even, there is no such block, or the stride
-            is another.
+        ValueError: if there are not as many kernels as channels, a kernel is even, or there is no such block or stride.
     """
 
     def __init__(
