@@ -15,10 +15,6 @@ from kd_lightning.reports.formats import (
     seconds,
     size,
 )
-
-# By these names the notebook shows flips and noise levels, too.
-from kd_lightning.reports.keyword.tables import flips_by_word as flips_by_word
-from kd_lightning.reports.keyword.tables import noise as noise
 from kd_lightning.reports.known_tasks import task_of
 from kd_lightning.reports.table import Table
 
