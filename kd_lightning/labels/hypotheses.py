@@ -27,6 +27,10 @@ class Sentence(NamedTuple):
     ended: bool = True
     wer: float | None = None
 
+    def whole(self) -> "Sentence":
+        """The same, without text if its decoder came to no end: one word again and again, which nobody should learn."""
+        return self if self.ended else self._replace(text="")
+
     def is_trusted(self, max_wer: float | None) -> bool:
         """Whether it is to be learnt: its decoder came to an end, and it is as right as is asked, where that is known.
 

@@ -43,7 +43,7 @@ def spelt(heard: Sequence[Sentence], trusted: Sequence[bool], spell: Callable[[s
         trusted: whether each is to be learnt.
         spell: text -> tokens.
     """
-    tokens = [torch.tensor(spell(one.text), dtype=torch.long) for one in heard]
+    tokens = [torch.tensor(spell(one.whole().text), dtype=torch.long) for one in heard]
     return Heard(
         pad_sequence(tokens, batch_first=True),
         torch.tensor([len(one) for one in tokens]),
@@ -116,7 +116,7 @@ class UtteranceLabels(Store):
             ValueError: a shard is damaged; names the file.
         """
         rows = self.rows(utterances, views)
-        heard = sentences(rows) if self._sentences else []
+        heard = [one.whole() for one in sentences(rows)] if self._sentences else []
         if not (self._logits or self._taps):
             return StoredUtterances(None, None, {}), heard
         lengths = torch.from_numpy(rows[LENGTHS]).long()
