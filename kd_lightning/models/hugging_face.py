@@ -1,10 +1,11 @@
 """Speech encoders from a Hugging Face folder on disk: config.json, preprocessor_config.json and safetensors.
 
-Only settings and tensors are read from the folder. Its code is never run, nothing is looked up on the network, and
-pickled weights are read only where they are asked for by name.
+Only settings and tensors are read from the folder. Its code is never run, and pickled weights are read only where they
+are asked for by name. Nothing is looked up on the network, unless a name on the Hugging Face hub is given for a folder.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ MODELS = {
 SETTINGS = {"layerdrop": 0.0, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
+# "owner/model", and no path from here or from the root.
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+FETCHED = ["*.json", "*.txt", "*.safetensors"]
 # What Wav2Vec2FeatureExtractor adds to the variance.
 EPSILON = 1e-7
 
@@ -40,7 +44,7 @@ class HuggingFaceNetwork(SelfSupervisedNetwork):
 
     Args:
         classes: number of classes C.
-        folder: holds config.json, preprocessor_config.json and the weights.
+        folder: holds config.json, preprocessor_config.json and the weights; or a name on the hub.
         weights: name of the file of weights in the folder. ``model.safetensors`` also finds the shards that
             ``model.safetensors.index.json`` lists. ``pytorch_model.bin`` is a pickle, of which only tensors are read.
             ``None`` starts from random weights.
@@ -61,7 +65,7 @@ class HuggingFaceNetwork(SelfSupervisedNetwork):
         sample_rate: int = 16000,
         frozen: bool = True,
     ) -> None:
-        super().__init__(classes, HuggingFaceEncoder(Path(folder), weights), sample_rate, frozen)
+        super().__init__(classes, HuggingFaceEncoder(on_disk(folder), weights), sample_rate, frozen)
 
 
 class HuggingFaceEncoder(SpeechEncoder):
@@ -113,6 +117,39 @@ class HuggingFaceEncoder(SpeechEncoder):
             mask = (positions < lengths[:, None]).long()
         states = self.model(waveform, attention_mask=mask, output_hidden_states=True).hidden_states
         return states, None if lengths is None else self.model._get_feat_extract_output_lengths(lengths)
+
+
+def on_disk(folder: str) -> Path:
+    """A folder as it is, or that of a model on the Hugging Face hub, fetched unless it was before.
+
+    Only settings, tokens and safetensors are fetched. What was fetched before is taken as it is, so a run goes on with
+    the files that it began with.
+
+    Args:
+        folder: a path, or a name such as ``openai/whisper-tiny``.
+
+    Raises:
+        FileNotFoundError: it is no folder here, and could not be fetched.
+        ValueError: huggingface_hub is not installed.
+    """
+    if Path(folder).is_dir() or not HUB_NAME.fullmatch(folder):
+        return Path(folder)
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise ValueError(f"{error.name} is missing: pip install 'kd_lightning[huggingface]'") from error
+    for cached in (True, False):
+        try:
+            place = Path(snapshot_download(folder, allow_patterns=FETCHED, local_files_only=cached))
+        except Exception as error:  # no network, no such model, no access
+            reason = str(error).partition("\n")[0]
+            continue
+        if not cached or any(place.glob("*.safetensors")):
+            return place
+    raise FileNotFoundError(
+        f"{folder} is no folder here and could not be fetched from the Hugging Face hub ({reason}): fetch it where "
+        "there is a network, and name the folder"
+    )
 
 
 def _architecture(folder: Path) -> Any:

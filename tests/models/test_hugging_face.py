@@ -15,7 +15,7 @@ from torch import nn
 
 from kd_lightning.experiment.compose import conf_folder
 from kd_lightning.experiment.finished import build_model, finished_model
-from kd_lightning.models.hugging_face import MODELS, HuggingFaceEncoder, HuggingFaceNetwork
+from kd_lightning.models.hugging_face import MODELS, HuggingFaceEncoder, HuggingFaceNetwork, on_disk
 from kd_lightning.models.self_supervised import standardised
 
 transformers = pytest.importorskip("transformers")
@@ -282,8 +282,8 @@ def test_only_the_settings_are_needed_for_the_architecture(tmp_path: Path) -> No
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"facebook/wav2vec2-base is no folder: name one with config"):
-        HuggingFaceNetwork(5, "facebook/wav2vec2-base")
+    with pytest.raises(FileNotFoundError, match=r"nowhere is no folder: name one with config"):
+        HuggingFaceNetwork(5, str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("change", ["cut off", "too long", "no safetensors"])
@@ -374,3 +374,46 @@ def test_a_finished_run_needs_no_weights_but_its_own(tmp_path: Path) -> None:
     again, _ = finished_model(run)
     waveform = torch.randn(2, 4000)
     torch.testing.assert_close(again(waveform).logits, trained.eval()(waveform).logits)
+
+
+# Names on the hub
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with one model in it, and no network."""
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    model = tmp_path / "cache" / "models--someone--tiny"
+    snapshot = model / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
+    snapshot.mkdir(parents=True)
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text(snapshot.name)
+    written(snapshot)
+    return snapshot
+
+
+def test_a_name_on_the_hub_is_what_was_fetched_before(hub: Path) -> None:
+    assert on_disk("someone/tiny") == hub
+    assert HuggingFaceNetwork(3, "someone/tiny")(torch.randn(2, 4000)).logits.shape == (2, 3)
+
+
+def test_what_was_not_fetched_says_so_without_a_network(hub: Path) -> None:
+    said = r"someone/large is no folder here and could not be fetched from the Hugging Face hub \(.*\): fetch it where"
+    with pytest.raises(FileNotFoundError, match=said):
+        on_disk("someone/large")
+    (hub / "model.safetensors").unlink()  # somebody looked at the settings alone
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors is missing: copy it"):
+        HuggingFaceNetwork(3, "someone/tiny")
+
+
+@pytest.mark.parametrize("path", ["folder", "./some/folder", "/some/folder", "../some", "a/b/c", "some/"])
+def test_paths_are_never_looked_up(path: str) -> None:
+    assert on_disk(path) == Path(path)
+
+
+def test_a_folder_here_goes_before_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "someone" / "tiny").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert on_disk("someone/tiny") == Path("someone/tiny")
