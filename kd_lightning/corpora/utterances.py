@@ -1,13 +1,11 @@
 """What the corpora of recognition share: decoded once, batched by length, transcripts partly hidden."""
 
 import hashlib
-import json
 import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -21,11 +19,10 @@ from kd_lightning.corpora.buckets import Buckets, EachOnce, EachView, Integers, 
 from kd_lightning.corpora.decoding import SAMPLE_RATE
 from kd_lightning.corpora.prepared_utterances import PreparedUtterances, prepare_utterances
 from kd_lightning.corpora.selection import hash_order
+from kd_lightning.corpora.spelling import Spelling, spelling_of
 from kd_lightning.corpora.utterance_batches import UtteranceBatch, UtteranceDataset
 from kd_lightning.corpora.utterance_files import Split, UtteranceFile
-from kd_lightning.files import write
 from kd_lightning.frontend.text import normalise
-from kd_lightning.frontend.tokens import Characters, Pieces, Tokens, train_pieces
 from kd_lightning.labels.format import Unit
 from kd_lightning.labels.utterance_reader import UtteranceLabels
 
@@ -46,7 +43,7 @@ class Utterances(pl.LightningDataModule):
         root: the published folder or a folder up to three levels above it; None for ``synthetic``.
         data: folder for everything that is written.
         language: of the corpus, as in BCP 47: "en", "tr".
-        spelling: "characters", or pieces of words: "unigram", "bpe".
+        spelling: "characters", or pieces of words: "unigram", "bpe"; of no matter where :meth:`spell_with` is told.
         pieces: number of tokens for pieces of words, the blank included.
         labelled_fraction: share of the training utterances whose transcripts are seen; validation and test keep all.
         unlabelled: True to train on all utterances; False for the labelled ones alone.
@@ -63,6 +60,7 @@ class Utterances(pl.LightningDataModule):
     Attributes:
         classes: the tokens by number, "<blank>" first, after ``setup``.
         tokens: what spells with them, after ``setup``.
+        tokens_model: the file that it takes to spell, after ``setup``; ``None`` where their names are enough.
         sample_rate: in Hz.
         clip_samples: length of the utterance whose costs are measured.
         train_size: training utterances, after ``setup``.
@@ -78,7 +76,7 @@ class Utterances(pl.LightningDataModule):
         root: str | None,
         data: str,
         language: str = "en",
-        spelling: Literal["characters", "unigram", "bpe"] = "characters",
+        spelling: str = "characters",
         pieces: int = 256,
         labelled_fraction: float = 1.0,
         unlabelled: bool = False,
@@ -104,6 +102,7 @@ class Utterances(pl.LightningDataModule):
         self._workers, self._seed = workers, seed
         self._synthetic, self._limit = synthetic, limit
         self._prepared: PreparedUtterances | None = None
+        self._brought: Spelling | None = None
         self.classes: list[str] = []
         self.train_size = 0
         self.labelled_size = 0
@@ -134,6 +133,10 @@ class Utterances(pl.LightningDataModule):
         """The utterances of every split; what has to be left out goes to ``skipped`` with the reason."""
         raise NotImplementedError
 
+    def spell_with(self, spelling: Spelling) -> None:
+        """Spell with the tokens of a network, in place of tokens of the corpus's own; before ``prepare_data``."""
+        self._brought = spelling
+
     # Lightning
 
     def prepare_data(self) -> None:
@@ -149,7 +152,7 @@ class Utterances(pl.LightningDataModule):
         if self.classes:
             return
         prepared = self._open()
-        self.tokens = self._spell(prepared)
+        self.tokens, self.tokens_model = self._spell(prepared)
         self._test = self._held_out(prepared, Split.TEST)
         said = f"{self.tokens.size} tokens, {len(self._test)} test utterances"
         if stage != "test":
@@ -249,32 +252,13 @@ class Utterances(pl.LightningDataModule):
                 self._prepared = prepare_utterances(name, self.files(folder, skipped), skipped, self._data)
         return self._prepared
 
-    def _spell(self, prepared: PreparedUtterances) -> Tokens:
-        """What the training transcripts are spelt with; learnt once a corpus, and what it cannot spell counted."""
-        name = self.language + "_characters"
-        if self._spelling != "characters":
-            name = f"{self.language}_{self._spelling}_{self._pieces}"
-        counted, model = (prepared.folder / f"{name}.{ending}" for ending in ("json", "model"))
+    def _spell(self, prepared: PreparedUtterances) -> Spelling:
+        """What the training transcripts are spelt with."""
+        texts = partial(self._transcripts, prepared)
         with FileLock(self._data / _LOCK):
-            if not counted.is_file():
-                if self._spelling == "characters":
-                    tokens: Tokens = Characters.of(self._transcripts(prepared))
-                else:
-                    tokens = train_pieces(self._transcripts(prepared), model, self._pieces, self._spelling)
-                lost = Counter(
-                    word for text in self._transcripts(prepared) for word in tokens.unspellable(text)
-                )
-                facts = {"pieces": tokens.pieces, "unspellable": dict(lost.most_common())}
-                write(counted, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
-        facts = json.loads(counted.read_text(encoding="utf-8"))
-        if lost := facts["unspellable"]:
-            _log.warning(
-                "%d words of the transcripts cannot be spelt and are left out, such as %s: see %s",
-                sum(lost.values()),
-                ", ".join(islice(lost, 5)),
-                counted,
+            return spelling_of(
+                texts, prepared.folder, self.language, self._spelling, self._pieces, self._brought
             )
-        return Characters(facts["pieces"][1:]) if self._spelling == "characters" else Pieces(model)
 
     def _transcripts(self, prepared: PreparedUtterances) -> Iterator[str]:
         for record in prepared.records:

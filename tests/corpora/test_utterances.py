@@ -12,8 +12,10 @@ from torch import Tensor
 
 from kd_lightning.corpora.augment import Augment
 from kd_lightning.corpora.recognition import CommonVoice, LibriTTS
+from kd_lightning.corpora.spelling import Spelling
 from kd_lightning.corpora.utterance_batches import UtteranceBatch
 from kd_lightning.corpora.utterance_files import Split
+from kd_lightning.frontend.alphabet import Alphabet
 from kd_lightning.frontend.text import normalise
 from kd_lightning.frontend.tokens import decoder_of
 
@@ -129,6 +131,28 @@ def test_pieces_of_words_are_learnt_once_and_the_same_for_every_fraction(module)
     )
     assert few.classes == more.classes
     assert len(few.classes) == 40
+
+
+def test_a_network_that_has_tokens_brings_them(common_voice_root, module, tmp_path, caplog) -> None:
+    own = module()
+    vowels = Alphabet(["<blank>", "e", " ", *"aoub"])
+    corpus = CommonVoice(
+        root=str(common_voice_root), data=str(tmp_path), spelling="teacher", batch_seconds=12.0
+    )
+    corpus.spell_with(Spelling(vowels))
+    with caplog.at_level(logging.WARNING):
+        corpus.prepare_data()
+        corpus.setup()
+    assert corpus.classes == vowels.pieces
+    lost = sum(
+        len(vowels.unspellable(normalise(text, "en"))) for batch in passes(own) for text in batch.texts
+    )
+    assert f"{lost} words of the transcripts cannot be spelt" in caplog.text
+    assert corpus.spell("A bee, a boat, a tree") == vowels.encode("a bee a a")
+    with pytest.raises(
+        ValueError, match=r"corpus\.spelling=teacher: there are characters, unigram, bpe, teacher"
+    ):
+        module(spelling="teacher")
 
 
 def test_what_cannot_be_trained_on_is_counted_and_named(common_voice_root, tmp_path, caplog) -> None:
