@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from kd_lightning.distillers.recognition_terms import RecognitionTerm
-
-_SHOWN = 8
+from kd_lightning.teachers.finished_run import some
 
 
 def compares_scores(term: RecognitionTerm) -> bool:
@@ -29,17 +28,10 @@ def require_shared_tokens(
     """
     if list(classes) == list(pieces) or not any(map(compares_scores, terms)):
         return
-    lacks, extra = set(classes) - set(pieces), set(pieces) - set(classes)
-    differ = f"it lacks {_some(lacks)} and has {_some(extra)} besides" if lacks or extra else "another order"
+    lacks, extra = sorted(set(classes) - set(pieces)), sorted(set(pieces) - set(classes))
+    differ = f"it lacks {some(lacks)} and has {some(extra)} besides" if lacks or extra else "another order"
     raise ValueError(
         "a transfer term compares what the teacher says of each token, and its tokens are not those of the corpus: "
         f"{differ}; take transfer=sequence, which learns from the teacher's text, or spell the corpus with its tokens "
         "(corpus.spelling=teacher)"
     )
-
-
-def _some(pieces: Collection[str]) -> str:
-    if not pieces:
-        return "none"
-    shown = ", ".join(map(repr, sorted(pieces)[:_SHOWN]))
-    return shown if len(pieces) <= _SHOWN else f"{shown} and {len(pieces) - _SHOWN} more"

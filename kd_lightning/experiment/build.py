@@ -22,16 +22,22 @@ from kd_lightning.callbacks.stop_at import StopAt
 from kd_lightning.distillers.distiller import Distiller
 from kd_lightning.distillers.hypotheses import Hearing
 from kd_lightning.experiment.compose import difference
-from kd_lightning.experiment.finished import build_model, finished_config, finished_model
+from kd_lightning.experiment.finished import (
+    build_model,
+    finished_config,
+    finished_model,
+    without_weights,
+)
 from kd_lightning.experiment.loggers import build_loggers
 from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.stored_labels import open_stored
 from kd_lightning.experiment.targets import build
+from kd_lightning.experiment.tokens import keep_tokens, spelling_of_stage, teacher_pieces
 from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.waveform_model import WaveformModel
 from kd_lightning.teachers.checkpoint import load_checkpoint
 from kd_lightning.teachers.ensemble import Ensemble
-from kd_lightning.teachers.finished_run import check_compatible, load_weights
+from kd_lightning.teachers.finished_run import check_classes, check_rate, load_weights
 from kd_lightning.teachers.moving_average import MovingAverage
 
 
@@ -106,6 +112,7 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
             distiller.size_terms(next(iter(datamodule.train_dataloader())))
     checkpoints = folder / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
+    keep_tokens(datamodule, folder)
     best = BestCheckpoint(str(checkpoints), config["monitor"])
     timer = pl.callbacks.Timer(verbose=False)
     callbacks = [
@@ -147,6 +154,8 @@ def build_corpus(config: dict[str, Any]) -> Any:
             "that has, stages.distill.corpus.augment.mixup=1"
         )
     datamodule = build(config["corpus"], pl.LightningDataModule, unlabelled=learns_from_teacher(config))
+    if spelling := spelling_of_stage(config):
+        datamodule.spell_with(spelling)
     datamodule.prepare_data()
     datamodule.setup("fit")
     return datamodule
@@ -159,6 +168,8 @@ def build_student(config: dict[str, Any], datamodule: Any) -> WaveformModel:
         ValueError: the run has another network, other classes or other features.
     """
     node = config["student"]
+    if node["run"] is not None:
+        node = node | {"network": without_weights(node["network"])}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["seed"])
         student = build_model(node, len(datamodule.classes), config["task"])
@@ -194,6 +205,10 @@ def build_teacher(
             "choose one of teacher=moving_average (or earlier_copy), teacher.run and teacher.checkpoint"
         )
     if average:
+        if config["task"] == "recognition":
+            raise ValueError(
+                "teacher.average follows keyword spotters: name a finished recogniser in teacher.run"
+            )
         if student is None:
             raise ValueError("the moving average of a student has said nothing before the student is trained")
         average_of_student: MovingAverage = build(average, MovingAverage, student=student)
@@ -205,24 +220,12 @@ def build_teacher(
             "this stage learns from a teacher: set teacher.run=<folder of a finished run>, or transfer=none"
         )
     runs = [Path(each) for each in (run if isinstance(run, list) else [run])]
-    teachers = [_teacher_of_run(each, datamodule) for each in runs]
+    if len(runs) > 1 and config["task"] == "recognition":
+        raise ValueError(
+            "teacher.run: several recognisers hear several sentences, so one of them has to teach"
+        )
+    teachers = [_teacher_of_run(each, config["task"], datamodule) for each in runs]
     return teachers[0] if len(teachers) == 1 else Ensemble(teachers)
-
-
-def teacher_pieces(config: dict[str, Any], teacher: Recogniser, datamodule: Any) -> list[str]:
-    """The tokens of what teaches, which may be others than those of the corpus.
-
-    Args:
-        config: of the stage.
-        teacher: from :func:`build_teacher`.
-        datamodule: prepared and set up.
-    """
-    run = config["teacher"].get("run")
-    if run:
-        pieces: list[str] = finished_config(Path(run[0] if isinstance(run, list) else run))["classes"]
-        return pieces
-    classes: list[str] = datamodule.classes
-    return classes
 
 
 def _hearing(config: dict[str, Any], datamodule: Any, teacher: Any) -> dict[str, Hearing]:
@@ -234,11 +237,13 @@ def _hearing(config: dict[str, Any], datamodule: Any, teacher: Any) -> dict[str,
     return {"hearing": Hearing(pieces, datamodule.spell, labels["decoding"], labels["max_wer"])}
 
 
-def _teacher_of_run(run: Path, datamodule: Any) -> WaveformModel:
+def _teacher_of_run(run: Path, task: str, datamodule: Any) -> WaveformModel:
     teacher, finished = finished_model(run)
-    check_compatible(
-        run, finished["classes"], datamodule.classes, teacher.frontend.sample_rate, datamodule.sample_rate
-    )
+    if finished["task"] != task:
+        raise ValueError(f"{run} was trained for task={finished['task']}, and this stage is of task={task}")
+    if task != "recognition":  # a recogniser can be understood through text
+        check_classes(run, finished["classes"], datamodule.classes)
+    check_rate(run, teacher.frontend.sample_rate, datamodule.sample_rate)
     return teacher
 
 
@@ -251,14 +256,13 @@ def _teacher_of_checkpoint(node: dict[str, Any], task: str, datamodule: Any) -> 
     if "network" not in node:
         raise ValueError("teacher.checkpoint needs a teacher with a network: choose teacher=<network>")
     with torch.random.fork_rng(devices=[]):
-        teacher = build_model(node, len(datamodule.classes), task)
+        network = without_weights(node["network"])
+        teacher = build_model(node | {"network": network}, len(datamodule.classes), task)
     run = path.parents[1]
     if (run / "config.json").is_file():
         check_same_task(run, node, "teacher", teacher, datamodule)
-    elif teacher.frontend.sample_rate != datamodule.sample_rate:
-        raise ValueError(
-            f"teacher.frontend hears {teacher.frontend.sample_rate} Hz and the corpus has {datamodule.sample_rate} Hz"
-        )
+    else:
+        check_rate(path, teacher.frontend.sample_rate, datamodule.sample_rate)
     load_checkpoint(teacher, path)
     return teacher
 
@@ -279,9 +283,8 @@ def check_same_task(
         ValueError: names what differs.
     """
     finished = finished_config(run)
-    check_compatible(
-        run, finished["classes"], datamodule.classes, model.frontend.sample_rate, datamodule.sample_rate
-    )
+    check_classes(run, finished["classes"], getattr(model.network, "pieces", datamodule.classes))
+    check_rate(run, model.frontend.sample_rate, datamodule.sample_rate)
     if finished["student"]["frontend"] != node["frontend"]:
         raise ValueError(
             f"{run} was trained on other features than {role}.frontend: "

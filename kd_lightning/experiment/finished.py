@@ -19,7 +19,7 @@ from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.targets import build, resolve
 from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.waveform_model import WaveformModel
-from kd_lightning.teachers.finished_run import WEIGHTS, check_compatible, load_weights
+from kd_lightning.teachers.finished_run import WEIGHTS, check_classes, check_rate, load_weights
 
 # What joins a network to its frontend, by task.
 MODELS: dict[str, type[WaveformModel]] = {"keyword": WaveformModel, "recognition": Recogniser}
@@ -36,14 +36,14 @@ def build_model(node: dict[str, Any], classes: int, task: str = "keyword") -> Wa
     Raises:
         ValueError: the network gives another number of scores or does not take such features, or there is no such task.
     """
-    frontend = build(node["frontend"], nn.Module)
-    # Networks of other libraries have their sizes in the config.
-    wanted = inspect.signature(resolve(node["network"].get("_target_"))).parameters
-    sizes = {key: size for key, size in (("bins", frontend.bins), ("classes", classes)) if key in wanted}
     if task not in MODELS:
         raise ValueError(f"task={task}: there are {', '.join(MODELS)}")
+    frontend = build(node["frontend"], nn.Module)
+    # Networks of other libraries have their sizes in the config, and published recognisers their tokens.
+    wanted = inspect.signature(resolve(node["network"].get("_target_"))).parameters
+    sizes = {key: size for key, size in (("bins", frontend.bins), ("classes", classes)) if key in wanted}
     model = MODELS[task](frontend, build(node["network"], nn.Module, **sizes))
-    if "classes" not in wanted:
+    if "classes" not in wanted and not hasattr(model.network, "tokens"):
         _require_scores(model, node["network"]["_target_"], classes)
     return model
 
@@ -58,8 +58,15 @@ def _require_scores(model: WaveformModel, target: str, classes: int) -> None:
             f"{target} does not take features (B, {model.frontend.bins}, frames): {error}"
         ) from error
     model.train()
-    if shape != (2, classes):
+    # A recogniser scores each of its frames.
+    frames = shape[1:-1] if isinstance(model, Recogniser) else ()
+    if shape != (2, *frames, classes):
         raise ValueError(f"{target} scores two clips as {shape}: the corpus has {classes} classes")
+
+
+def without_weights(node: dict[str, Any]) -> dict[str, Any]:
+    """A network without the file that it would start from, for weights of a run or for none."""
+    return node | {"weights": None} if node.get("weights") else node
 
 
 def finished_config(run: Path) -> dict[str, Any]:
@@ -99,12 +106,13 @@ def finished_model(run: Path) -> tuple[WaveformModel, dict[str, Any]]:
         ValueError: its files are damaged, do not belong together, or name what a config may not name.
     """
     config = finished_config(run)
-    student = config["student"]
-    if student["network"].get(
-        "weights"
-    ):  # a pretrained encoder: the run has its weights, wherever they came from
-        student = student | {"network": student["network"] | {"weights": None}}
+    student = config["student"] | {"network": without_weights(config["student"]["network"])}
     model = build_model(student, len(config["classes"]), config["task"])
+    if getattr(model.network, "pieces", config["classes"]) != config["classes"]:
+        raise ValueError(
+            f"{run} was made with other tokens than the files of its network name now: put those back that it was made "
+            "with"
+        )
     load_weights(model, run)
     return model.eval(), config
 
@@ -173,9 +181,9 @@ def build_evaluation(run: Path, words: dict[str, Any]) -> Evaluation:
     datamodule.prepare_data()
     datamodule.setup("test")
     task = str(finished["task"])
-    # How the corpus would spell its sentences is of no matter.
-    asked = finished["classes"] if task == "recognition" else datamodule.classes
-    check_compatible(run, finished["classes"], asked, model.frontend.sample_rate, datamodule.sample_rate)
+    if task != "recognition":  # how a corpus would spell its sentences is of no matter
+        check_classes(run, finished["classes"], datamodule.classes)
+    check_rate(run, model.frontend.sample_rate, datamodule.sample_rate)
     return Evaluation(task, config, model, finished["classes"], datamodule)
 
 

@@ -11,10 +11,12 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from kd_lightning.callbacks.progress import StageProgress
 from kd_lightning.distillers.hypotheses import HypothesisListener
+from kd_lightning.distillers.shared_tokens import require_shared_tokens
 from kd_lightning.experiment.build import build_corpus, build_teacher, learns_from_teacher
-from kd_lightning.experiment.finished import finished_model
 from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.stored_labels import fingerprint_of
+from kd_lightning.experiment.targets import build
+from kd_lightning.experiment.tokens import teacher_pieces
 from kd_lightning.labels.clip_labeller import ClipLabeller
 from kd_lightning.labels.labeller import Labeller
 from kd_lightning.labels.utterance_labeller import UtteranceLabeller
@@ -69,50 +71,19 @@ def _clip_labeller(config: dict[str, Any], datamodule: Any, writer: LabelWriter)
 
 
 def _utterance_labeller(config: dict[str, Any], datamodule: Any, writer: LabelWriter) -> Labeller:
-    teacher, pieces = _recogniser(config, datamodule)
-    if writer.fingerprint.logits and pieces != datamodule.classes:
-        lacks = sorted(set(datamodule.classes) - set(pieces))
-        extra = sorted(set(pieces) - set(datamodule.classes))
+    teacher = build_teacher(config, datamodule)
+    if not isinstance(teacher, Recogniser):
         raise ValueError(
-            "a transfer term reads what the teacher says of frames, and its tokens are not those of the corpus: it "
-            f"lacks {lacks or 'none'} and has {extra or 'none'} besides; take transfer=sequence, which learns from the "
-            "teacher's text, or a teacher with the tokens of this corpus"
+            "labels of utterances are of a recogniser: set teacher.run=<folder of its finished run>"
         )
+    pieces = teacher_pieces(config, teacher, datamodule)
+    require_shared_tokens(build(config["transfer"]["terms"]).values(), datamodule.classes, pieces)
     listener = None
     if writer.fingerprint.decoding is not None:
         listener = HypothesisListener(teacher, pieces, datamodule.language, **config["labels"]["decoding"])
     return UtteranceLabeller(
         teacher.eval(), writer, datamodule.views_dataloader, datamodule.view_ids, listener
     )
-
-
-def _recogniser(config: dict[str, Any], datamodule: Any) -> tuple[Recogniser, list[str]]:
-    """The teacher and its tokens, which may be those of another corpus.
-
-    Raises:
-        ValueError: it is several networks, another task's, or of another sample rate.
-    """
-    run = config["teacher"].get("run")
-    if isinstance(run, list):
-        raise ValueError(
-            "teacher.run: several recognisers hear several sentences, so one of them has to label"
-        )
-    if run:
-        teacher, finished = finished_model(Path(run))
-        pieces: list[str] = finished["classes"]
-    else:
-        built = build_teacher(config, datamodule)
-        assert isinstance(built, Recogniser)
-        teacher, pieces = built, getattr(built.network, "pieces", datamodule.classes)
-    if not isinstance(teacher, Recogniser):
-        raise ValueError(
-            f"{run} is no recogniser: set teacher.run=<folder of a finished run that hears utterances>"
-        )
-    if teacher.frontend.sample_rate != datamodule.sample_rate:
-        raise ValueError(
-            f"{run} hears {teacher.frontend.sample_rate} Hz and the corpus has {datamodule.sample_rate} Hz"
-        )
-    return teacher, pieces
 
 
 _LABELLERS = {"keyword": _clip_labeller, "recognition": _utterance_labeller}

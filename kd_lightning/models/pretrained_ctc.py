@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torchaudio.pipelines import Wav2Vec2ASRBundle
 
+from kd_lightning.frontend.alphabet import Alphabet
 from kd_lightning.frontend.tokens import BLANK_PIECE
-from kd_lightning.models.hugging_face import SAFETENSORS, HuggingFaceEncoder, _json, _tensors
+from kd_lightning.models.hugging_face import SAFETENSORS, HuggingFaceEncoder, _json, _tensors, on_disk
 from kd_lightning.models.recognition_output import RecognitionOutput
 from kd_lightning.models.self_supervised import (
     SpeechEncoder,
@@ -51,7 +52,7 @@ class PretrainedCTC(nn.Module):
         dropout: of the frames that the CTC layer hears.
 
     Attributes:
-        pieces: as given.
+        tokens: what spells with these pieces, for a corpus to follow.
         width: size D of a hidden frame.
         subsampling: samples for one frame of the output.
         ctc: maps hidden frames (B, frames, D) to token scores (B, frames, V).
@@ -76,7 +77,7 @@ class PretrainedCTC(nn.Module):
             )
         self.encoder = encoder
         self.final_norm = final_norm
-        self.pieces = pieces
+        self.tokens = Alphabet(pieces)
         self.width = encoder.width
         convolutions = [module for module in encoder.extractor.modules() if isinstance(module, nn.Conv1d)]
         self.subsampling = math.prod(convolution.stride[0] for convolution in convolutions)
@@ -91,6 +92,11 @@ class PretrainedCTC(nn.Module):
             encoder.get_submodule(final_norm).requires_grad_(
                 True
             )  # where layers are pooled, nobody listens there
+
+    @property
+    def pieces(self) -> list[str]:
+        """Names of the tokens."""
+        return self.tokens.pieces
 
     @property
     def depends_on_padding(self) -> bool:
@@ -219,7 +225,7 @@ class HuggingFaceCTC(PretrainedCTC):
     says which they are, where they are not transformers' usual ones.
 
     Args:
-        folder: holds config.json, preprocessor_config.json, vocab.json and the weights.
+        folder: holds config.json, preprocessor_config.json, vocab.json and the weights; or a name on the hub.
         weights: name of the file of weights in the folder, as in
             :class:`~kd_lightning.models.hugging_face.HuggingFaceNetwork`.
         sample_rate: of the waveforms, in Hz.
@@ -231,7 +237,7 @@ class HuggingFaceCTC(PretrainedCTC):
     """
 
     def __init__(self, folder: str, weights: str | None = SAFETENSORS, sample_rate: int = 16000) -> None:
-        place = Path(folder)
+        place = on_disk(folder)
         encoder = HuggingFaceEncoder(place, weights)
         config = encoder.model.config
         if getattr(config, "add_adapter", False):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kd_lightning.frontend.byte_pairs import BytePairs
-from kd_lightning.models.hugging_face import SAFETENSORS, _json, _tensors
+from kd_lightning.models.hugging_face import SAFETENSORS, _json, _tensors, on_disk
 from kd_lightning.models.padding import frame_mask
 from kd_lightning.models.recognition_output import RecognitionOutput
 from kd_lightning.models.self_supervised import load_tensors
@@ -32,7 +32,7 @@ class Whisper(nn.Module):
 
     Args:
         folder: holds config.json, preprocessor_config.json, generation_config.json, the weights, and
-            tokenizer.json or vocab.json with merges.txt.
+            tokenizer.json or vocab.json with merges.txt; or a name on the hub, such as openai/whisper-tiny.
         weights: name of the file of weights in the folder, as in
             :class:`~kd_lightning.models.hugging_face.HuggingFaceNetwork`.
         language: code of what is spoken, for Whispers of several languages.
@@ -42,7 +42,7 @@ class Whisper(nn.Module):
         sample_rate: of the waveforms, in Hz.
 
     Attributes:
-        pieces: V names, those of :class:`~kd_lightning.frontend.byte_pairs.BytePairs`.
+        tokens: what spells, for a corpus to follow.
         width: size D of the encoder's frames.
         subsampling: samples for one of them.
         max_positions: the longest prefix that it continues.
@@ -65,7 +65,7 @@ class Whisper(nn.Module):
         sample_rate: int = 16000,
     ) -> None:
         super().__init__()
-        place = Path(folder)
+        place = on_disk(folder)
         given = _settings(place)
         depth = given["decoder_layers"]
         kept = spaced(depth, depth if decoder_layers is None else decoder_layers)
@@ -73,7 +73,7 @@ class Whisper(nn.Module):
         config = self.decoder.config
         self.log_mel = WhisperLogMel(place, config, sample_rate)
         self.end = int(config.eos_token_id)
-        self.pieces = BytePairs(place, self.end).pieces
+        self.tokens = BytePairs(place, self.end)
         prompt = _prompt(place, config.decoder_start_token_id, language)
         self.register_buffer("prompt", torch.tensor(prompt), persistent=False)
         self.width = config.d_model
@@ -87,6 +87,11 @@ class Whisper(nn.Module):
             load_tensors(self, _with_layers(tensors, kept), place / weights)
         if frozen_encoder:
             self.encoder.requires_grad_(False)
+
+    @property
+    def pieces(self) -> list[str]:
+        """Names of the tokens."""
+        return self.tokens.pieces
 
     def train(self, mode: bool = True) -> "Whisper":
         """Set the mode; a frozen encoder stays in eval mode."""
@@ -188,9 +193,10 @@ class WhisperLogMel(nn.Module):
                 f"{path} gives {frames} frames of {bins} bands and config.json wants {2 * config.max_source_positions} "
                 f"of {config.num_mel_bins}: copy both again"
             )
-        filters = torchaudio.functional.melscale_fbanks(
-            self.fft_length // 2 + 1, 0.0, 8000.0, bins, sample_rate, norm="slaney", mel_scale="slaney"
-        )
+        with torch.device("cpu"):  # also where the network is built without numbers
+            filters = torchaudio.functional.melscale_fbanks(
+                self.fft_length // 2 + 1, 0.0, 8000.0, bins, sample_rate, norm="slaney", mel_scale="slaney"
+            )
         # Derived from the settings, so not part of the weights.
         self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("window", torch.hann_window(self.fft_length), persistent=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 WEIGHTS = "network.safetensors"
+_SHOWN = 8
 
 
 def load_weights(model: nn.Module, run: Path) -> None:
@@ -59,22 +60,44 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: Path, wan
     model.load_state_dict(state)
 
 
-def check_compatible(run: Path, run_classes: list[str], classes: list[str], run_rate: int, rate: int) -> None:
+def check_classes(run: Path, run_classes: list[str], classes: list[str]) -> None:
     """Refuse a run that answers other questions than the corpus asks.
 
+    Args:
+        run: for the message.
+        run_classes: of the run, in the order of its scores: words, or the pieces of a recogniser's tokens.
+        classes: of the corpus, likewise.
+
     Raises:
-        ValueError: other classes, or another sample rate.
+        ValueError: they are others, or in another order.
     """
     if run_classes != classes:
         missing = sorted(set(classes) - set(run_classes))
         extra = sorted(set(run_classes) - set(classes))
         order = "" if missing or extra else "the same classes in another order; "
         raise ValueError(
-            f"{run} knows other classes than the corpus: {order}it lacks {missing or 'none'} and has "
-            f"{extra or 'none'} besides; train a run on these classes, or set corpus.words to its own"
+            f"{run} knows other classes than the corpus: {order}it lacks {some(missing)} and has {some(extra)} "
+            "besides; train a run on these classes, or give the corpus the run's: corpus.words, for a recogniser "
+            f"corpus.spelling={run}"
         )
+
+
+def check_rate(run: Path, run_rate: int, rate: int) -> None:
+    """Refuse a run that hears another sample rate, in Hz, than the corpus has.
+
+    Raises:
+        ValueError: says both.
+    """
     if run_rate != rate:
         raise ValueError(f"{run} hears {run_rate} Hz and the corpus has {rate} Hz")
+
+
+def some(names: Sequence[str]) -> str:
+    """Names for a message: the first of many."""
+    if not names:
+        return "none"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{list(names[:_SHOWN])}{more}"
 
 
 def _shape(state: Mapping[str, Tensor], name: str) -> object:
