@@ -23,17 +23,24 @@ if TYPE_CHECKING:
 BLANK = 0
 BLANK_PIECE = "<blank>"
 BOUNDARY = "\u2581"  # sentencepiece's mark of a word's beginning
+_BYTES = re.compile("(?:<0x[0-9A-F]{2}>)+")  # pieces that are parts of a character
 
 
 def decode(pieces: Sequence[str], tokens: Iterable[int]) -> str:
     """The text that tokens spell; blanks are silent.
 
     Args:
-        pieces: V names, of characters or of sentencepiece.
+        pieces: V names, of characters, of sentencepiece or of byte pairs.
         tokens: any number, each below V.
     """
     spelt = "".join(pieces[token] for token in tokens if token != BLANK)
+    spelt = _BYTES.sub(_characters, spelt)
     return " ".join(spelt.replace(BOUNDARY, " ").split())
+
+
+def _characters(run: re.Match[str]) -> str:
+    """What a run of bytes spells; bytes that are no character are left out."""
+    return bytes.fromhex(run[0].replace("<0x", "").replace(">", "")).decode(errors="ignore")
 
 
 def decoder_of(pieces: Sequence[str]) -> Callable[[Iterable[int]], str]:
