@@ -17,7 +17,7 @@ from kd_lightning.corpora.prepared_utterances import PreparedUtterances
 from kd_lightning.frontend.features import SpecMasks
 from kd_lightning.frontend.text import normalise
 from kd_lightning.frontend.tokens import Tokens
-from kd_lightning.labels.utterance_reader import Heard, StoredUtterances, UtteranceLabels
+from kd_lightning.labels.utterance_reader import StoredUtterances, UtteranceLabels, spelt
 
 # The corpora have no recordings of noise.
 _WHITE_NOISE = NoiseBank(np.empty(0, np.int16), [])
@@ -152,17 +152,9 @@ class UtteranceDataset(Dataset[UtteranceBatch]):
         said, heard = labels.read(chosen, [item.view for item in items])
         if not heard:
             return said
-        tokens = [torch.tensor(self.spell(sentence.text), dtype=torch.long) for sentence in heard]
         seen = self._visible[chosen].tolist()
         trusted = [labels.trusts(*one) for one in zip(heard, seen, ids, strict=True)]
-        return said._replace(
-            heard=Heard(
-                pad_sequence(tokens, batch_first=True),
-                torch.tensor([len(spelt) for spelt in tokens]),
-                torch.tensor(trusted),
-                torch.tensor([sentence.confidence for sentence in heard]),
-            )
-        )
+        return said._replace(heard=spelt(heard, trusted, self.spell))
 
     def _view(self, record: np.void, id: str, view: int) -> Augmented:
         begin = int(record["start"])
