@@ -60,7 +60,9 @@ def macs(module: nn.Module, *example: Tensor) -> int:
     return counter.get_total_flops() // 2
 
 
-def latency(function: Callable[[], object], runs: int = 200, warmup: int = 20) -> Latency:
+def latency(
+    function: Callable[[], object], runs: int = 200, warmup: int = 20, seconds: float = 30.0
+) -> Latency:
     """Time of one call on one thread of this machine.
 
     Args:
@@ -68,6 +70,8 @@ def latency(function: Callable[[], object], runs: int = 200, warmup: int = 20) -
             afterwards. Another runtime has to be set to one thread by whoever made it.
         runs: timed calls, at least 100 so that the 95th percentile rests on several.
         warmup: calls before, which allocate memory and choose kernels.
+        seconds: after so long no further call is timed, nor is another made to warm up: the 95th percentile of a slow
+            network rests on fewer calls.
 
     Raises:
         ValueError: when `runs` is below 100.
@@ -78,17 +82,22 @@ def latency(function: Callable[[], object], runs: int = 200, warmup: int = 20) -
     torch.set_num_threads(1)
     try:
         with torch.no_grad():
-            for _ in range(warmup):
-                function()
-            times = np.empty(runs)
-            for run in range(runs):
-                start = perf_counter_ns()
-                function()
-                times[run] = perf_counter_ns() - start
+            _timed(function, warmup, seconds)
+            times = _timed(function, runs, seconds)
     finally:
         torch.set_num_threads(threads)
-    p50, p95 = np.percentile(times / 1e6, [50, 95])
+    p50, p95 = np.percentile(times, [50, 95])
     return Latency(float(p50), float(p95))
+
+
+def _timed(function: Callable[[], object], calls: int, seconds: float) -> list[float]:
+    """Milliseconds of each of so many calls, or of those that are begun in so many seconds."""
+    times: list[float] = []
+    while len(times) < calls and (not times or sum(times) < 1000 * seconds):
+        start = perf_counter_ns()
+        function()
+        times.append((perf_counter_ns() - start) / 1e6)
+    return times
 
 
 def real_time_factor(milliseconds: float, audio_seconds: float) -> float:

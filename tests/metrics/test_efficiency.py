@@ -56,6 +56,13 @@ def test_latency_runs_on_one_thread_and_gives_the_threads_back():
     assert 1.0 <= result.p50 <= result.p95
 
 
+def test_a_slow_call_is_not_timed_for_longer_than_asked():
+    calls = []
+    result = latency(lambda: (calls.append(1), time.sleep(0.01)), seconds=0.05)
+    assert 2 <= len(calls) <= 2 * 5
+    assert result.p50 >= 10
+
+
 def test_latency_gives_the_threads_back_after_an_error():
     before = torch.get_num_threads()
 
