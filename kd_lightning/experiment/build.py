@@ -122,7 +122,7 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
         timer,
         best,
         LastCheckpoint(str(checkpoints), config["save_every_steps"]),
-        *build(list((config["callbacks"] or {}).values())),
+        *build(_wanted(config)),
     ]
     if config["stop_at"] is not None:
         callbacks.append(build({"_target_": f"{StopAt.__module__}.StopAt", **config["stop_at"]}))
@@ -295,6 +295,13 @@ def check_same_task(
 def learns_from_teacher(config: dict[str, Any]) -> bool:
     """Whether any transfer term will listen to the teacher."""
     return bool(config["transfer"] and config["transfer"]["terms"])
+
+
+def _wanted(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The configs of the callbacks, without a progress bar where ``trainer.enable_progress_bar`` takes it away."""
+    callbacks = config["callbacks"] or {}
+    shown = config["trainer"].get("enable_progress_bar", True)
+    return [node for key, node in callbacks.items() if shown or key != "progress"]
 
 
 def _exact(trainer: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import pytest
 from hydra import compose, initialize_config_dir
+from pytorch_lightning.callbacks import ProgressBar
 from tasks import KEYWORD_EXPERIMENTS, KEYWORD_RECIPES, KEYWORD_STUDENTS, names
 
 from kd_lightning.experiment.build import build_experiment
@@ -49,6 +50,14 @@ def test_every_choice_composes(group, name):
     configs = stage_configs(composed(f"{group}={name}"))
     assert {"baseline", "distill", "finetune"} <= set(configs)
     assert all(config["stage"] == stage for stage, config in configs.items())
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_progress_bar_may_be_left_out(shown, quick_words, tmp_path):
+    words = [word for word in quick_words if "callbacks" not in word and "progress" not in word]
+    request = composed(*words, f"trainer.enable_progress_bar={shown}")
+    trainer = build_experiment(stage_config(request, "baseline"), tmp_path).trainer
+    assert any(isinstance(callback, ProgressBar) for callback in trainer.callbacks) == shown
 
 
 @pytest.mark.parametrize("transfer", KEYWORD_RECIPES)
