@@ -6,8 +6,9 @@ waveform's seven, a pair each, and mixup's three after the masks.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -150,6 +151,12 @@ class Augment:
         self.mixup = mixup
         self.keep_length = keep_length
         self.sample_rate = sample_rate
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All of the above as plain values, of a subclass too: with cut and view they say what a view is."""
+        public = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return dict(json.loads(json.dumps(public, default=vars)))
 
     def __call__(self, waveform: Waveform, cut_id: str, view: int, noise: NoiseBank) -> Augmented:
         """View ``view`` of a clip.

@@ -36,7 +36,8 @@ from kd_lightning.corpora.layout import (
     read_lists,
     split_by_name,
 )
-from kd_lightning.corpora.prepared import AUDIO, CLIPS, FACTS, NOISE_CUTS, Prepared, clip_dtype, cuts_name
+from kd_lightning.corpora.mapped import AUDIO
+from kd_lightning.corpora.prepared import CLIPS, FACTS, NOISE_CUTS, Prepared, clip_dtype, cuts_name
 
 FORMAT = 1
 CONDITIONS = "conditions.csv"

@@ -8,22 +8,19 @@
 - ``audio.digest``: of ``audio.npy``, once somebody has asked for it
 """
 
-import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from lhotse import CutSet
 
 from kd_lightning.corpora.layout import Split
-from kd_lightning.files import write
+from kd_lightning.corpora.mapped import AUDIO, Mapped
 
-AUDIO = "audio.npy"
 CLIPS = "clips.npy"
 FACTS = "corpus.json"
-DIGEST = "audio.digest"
 NOISE_CUTS = "noise.jsonl.gz"
 
 
@@ -49,7 +46,7 @@ def clip_dtype(id_bytes: int, speaker_bytes: int) -> np.dtype[Any]:
     )
 
 
-class Prepared:
+class Prepared(Mapped):
     """A prepared corpus, opened without reading it; audio and index stay mapped, also when it is pickled.
 
     Attributes:
@@ -57,35 +54,21 @@ class Prepared:
         words: the words, by number as in the index; SILENCE stands for seconds of background noise.
         noise: (first sample, samples) in the audio of each stretch of noise that training may use.
         skipped: reason by clip id, for the files that could not be read.
+        audio: (S,) int16, mapped.
+        clips: (N,) one record a clip, mapped.
     """
 
+    arrays: ClassVar[dict[str, str]] = {"audio": AUDIO, "clips": CLIPS}
+    audio: npt.NDArray[np.int16]
+    clips: npt.NDArray[np.void]
+
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         self.words: list[str] = facts["words"]
         self.noise: list[tuple[int, int]] = [(start, length) for start, length in facts["noise"]]
         self.skipped: dict[str, str] = facts["skipped"]
-        self._map()
 
     def cuts(self, split: Split) -> CutSet:
         """The lhotse cuts of a split, lazily opened; all words, whichever are classes."""
         return CutSet.from_jsonl_lazy(self.folder / cuts_name(split))
-
-    def digest(self) -> str:
-        """A digest of the audio, read once and then kept; one process at a time."""
-        path = self.folder / DIGEST
-        if not path.is_file():
-            with (self.folder / AUDIO).open("rb") as file:
-                write(path, hashlib.file_digest(file, "blake2b").hexdigest()[:32])
-        return path.read_text()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("audio", "clips")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._map()
-
-    def _map(self) -> None:
-        self.audio: npt.NDArray[np.int16] = np.load(self.folder / AUDIO, mmap_mode="r")
-        self.clips: npt.NDArray[np.void] = np.load(self.folder / CLIPS, mmap_mode="r")

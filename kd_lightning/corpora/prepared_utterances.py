@@ -8,7 +8,6 @@
 - ``audio.digest``: of ``audio.npy``, once somebody has asked for it
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -18,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,15 +26,13 @@ from tqdm import tqdm
 
 from kd_lightning.corpora.decoding import Decoded, decode
 from kd_lightning.corpora.growing_npy import GrowingNpy
+from kd_lightning.corpora.mapped import AUDIO, Mapped
 from kd_lightning.corpora.utterance_files import Split, UtteranceFile
-from kd_lightning.files import write
 
 FORMAT = 1
-AUDIO = "audio.npy"
 UTTERANCES = "utterances.npy"
 TEXTS = "texts.npy"
 FACTS = "corpus.json"
-DIGEST = "audio.digest"
 
 # Longest id and speaker, in bytes of UTF-8; Common Voice names a speaker by 128 digits.
 _ID_BYTES, _SPEAKER_BYTES = 160, 128
@@ -56,7 +53,7 @@ _TOGETHER = 256
 _log = logging.getLogger(__name__)
 
 
-class PreparedUtterances:
+class PreparedUtterances(Mapped):
     """A prepared corpus, opened without reading it; everything stays mapped, also when it is pickled.
 
     Attributes:
@@ -66,10 +63,14 @@ class PreparedUtterances:
         records: (N,) one an utterance, mapped.
     """
 
+    arrays: ClassVar[dict[str, str]] = {"audio": AUDIO, "records": UTTERANCES, "_texts": TEXTS}
+    audio: npt.NDArray[np.int16]
+    records: npt.NDArray[np.void]
+    _texts: npt.NDArray[np.uint8]
+
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.skipped: dict[str, str] = json.loads((folder / FACTS).read_text(encoding="utf-8"))["skipped"]
-        self._map()
 
     def text(self, record: np.void) -> str:
         """The text of an utterance, as the corpus has it."""
@@ -79,27 +80,6 @@ class PreparedUtterances:
     def cuts(self, split: Split) -> CutSet:
         """The lhotse cuts of a split, lazily opened."""
         return CutSet.from_jsonl_lazy(self.folder / _cuts_name(split))
-
-    def digest(self) -> str:
-        """A digest of the audio, read once and then kept; one process at a time."""
-        path = self.folder / DIGEST
-        if not path.is_file():
-            with (self.folder / AUDIO).open("rb") as file:
-                write(path, hashlib.file_digest(file, "blake2b").hexdigest()[:32])
-        return path.read_text()
-
-    def __getstate__(self) -> dict[str, Any]:
-        mapped = ("audio", "records", "_texts")
-        return {name: value for name, value in self.__dict__.items() if name not in mapped}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._map()
-
-    def _map(self) -> None:
-        self.audio: npt.NDArray[np.int16] = np.load(self.folder / AUDIO, mmap_mode="r")
-        self.records: npt.NDArray[np.void] = np.load(self.folder / UTTERANCES, mmap_mode="r")
-        self._texts: npt.NDArray[np.uint8] = np.load(self.folder / TEXTS, mmap_mode="r")
 
 
 def prepare_utterances(

@@ -1,27 +1,25 @@
 """Speech Commands for keyword spotting: 35 words, ten words with unknown and silence, or any folders."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytorch_lightning as pl
-import torch
 from filelock import FileLock
 from lhotse import CutSet
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from kd_lightning.corpora.augment import Augment
-from kd_lightning.corpora.batches import ClipDataset, ClipStream, EachOnce, EachView, Item, KeywordBatch
+from kd_lightning.corpora.batches import ClipDataset, ClipStream, EachOnce, EachView, KeywordBatch
 from kd_lightning.corpora.decoding import CLIP_SAMPLES, SAMPLE_RATE
 from kd_lightning.corpora.download import SPEECH_COMMANDS, TEST_SET_12, fetch
 from kd_lightning.corpora.layout import Corpus, Split, find_corpus
 from kd_lightning.corpora.prepare import prepare
 from kd_lightning.corpora.prepared import Prepared
 from kd_lightning.corpora.selection import Classes, Selection, first, labelled
+from kd_lightning.corpora.whole_batches import WholeBatches
 from kd_lightning.labels.format import Unit
 from kd_lightning.labels.reader import StoredLabels
 
@@ -33,7 +31,7 @@ _LOCK = ".corpus.lock"
 _log = logging.getLogger(__name__)
 
 
-class SpeechCommands(pl.LightningDataModule):
+class SpeechCommands(WholeBatches):
     """Clips of one second at 16 kHz and the word in each (Warden 2018).
 
     The splits are those of validation_list.txt and testing_list.txt. Folders without the lists can be trained
@@ -93,13 +91,13 @@ class SpeechCommands(pl.LightningDataModule):
         synthetic: "SyntheticSpeechCommands | None" = None,
         limit: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(workers)
         self._root = Path(root) if root is not None else None
         self._data = Path(data)
         self._words, self._unknown, self._silence = words, unknown, silence
         self._labelled_fraction, self._unlabelled = labelled_fraction, unlabelled
         self._views, self._augment = views, augment
-        self._batch_size, self._workers, self._seed = batch_size, workers, seed
+        self._batch_size, self._seed = batch_size, seed
         self._download, self._synthetic, self._limit = download, synthetic, limit
         self._prepared: Prepared | None = None
         self._visible = np.arange(0)
@@ -183,7 +181,7 @@ class SpeechCommands(pl.LightningDataModule):
             "corpus": digest.hexdigest(),
             "clips": len(clips),
             "classes": self.classes,
-            "augment": None if self._augment is None else _settings(self._augment),
+            "augment": None if self._augment is None else self._augment.settings,
             "views": self._views,
         }
 
@@ -238,32 +236,6 @@ class SpeechCommands(pl.LightningDataModule):
 
     def _limited(self, selection: Selection) -> Selection:
         return selection if self._limit is None else first(selection, self._limit)
-
-    def _loader(self, dataset: ClipDataset, batches: Sampler[list[Item]]) -> DataLoader[KeywordBatch]:
-        return DataLoader(
-            dataset,
-            batch_sampler=batches,
-            num_workers=self._workers,
-            collate_fn=_already_a_batch,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self._workers > 0,
-        )
-
-    def _rank(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-    def _position(self) -> int:
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready if self.trainer else 0
-
-
-def _settings(augment: Augment) -> dict[str, Any]:
-    """The public attributes as plain values; an attribute that somebody adds counts without being listed here."""
-    public = {name: value for name, value in vars(augment).items() if not name.startswith("_")}
-    return dict(json.loads(json.dumps(public, default=vars)))
-
-
-def _already_a_batch(batch: Any) -> Any:
-    return batch
 
 
 def _require_clips(split: str, selection: Selection, names: list[str]) -> None:

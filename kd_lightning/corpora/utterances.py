@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
-import torch
 from filelock import FileLock
 from lhotse import CutSet
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from kd_lightning.corpora.augment import Augment
-from kd_lightning.corpora.buckets import Buckets, EachOnce, EachView, Integers, Item
+from kd_lightning.corpora.buckets import Buckets, EachOnce, EachView, Integers
 from kd_lightning.corpora.decoding import SAMPLE_RATE
 from kd_lightning.corpora.prepared_utterances import PreparedUtterances, prepare_utterances
 from kd_lightning.corpora.selection import hash_order
 from kd_lightning.corpora.spelling import Spelling, spelling_of
 from kd_lightning.corpora.utterance_batches import UtteranceBatch, UtteranceDataset
 from kd_lightning.corpora.utterance_files import Split, UtteranceFile
+from kd_lightning.corpora.whole_batches import WholeBatches
 from kd_lightning.frontend.text import normalise
 from kd_lightning.labels.format import Unit
 from kd_lightning.labels.utterance_reader import UtteranceLabels
@@ -33,7 +32,7 @@ _MEASURED_SECONDS = 4
 _log = logging.getLogger(__name__)
 
 
-class Utterances(pl.LightningDataModule):
+class Utterances(WholeBatches):
     """Utterances at 16 kHz and their transcripts. A corpus says where its files are: :meth:`find` and :meth:`files`.
 
     Tokens are learnt from all training transcripts, also those that students do not see: teacher and student have to
@@ -90,7 +89,7 @@ class Utterances(pl.LightningDataModule):
         synthetic: Any = None,
         limit: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(workers)
         if not 0 <= labelled_fraction <= 1:
             raise ValueError(f"corpus.labelled_fraction={labelled_fraction} is not in [0, 1]")
         self._root = Path(root) if root is not None else None
@@ -99,7 +98,7 @@ class Utterances(pl.LightningDataModule):
         self._labelled_fraction, self._unlabelled = labelled_fraction, unlabelled
         self._views, self._augment = views, augment
         self._batch_seconds, self._bounds = batch_seconds, (min_seconds, max_seconds)
-        self._workers, self._seed = workers, seed
+        self._seed = seed
         self._synthetic, self._limit = synthetic, limit
         self._prepared: PreparedUtterances | None = None
         self._brought: Spelling | None = None
@@ -230,7 +229,7 @@ class Utterances(pl.LightningDataModule):
             "corpus": digest.hexdigest(),
             "clips": len(records),
             "classes": self.classes,
-            "augment": None if self._augment is None else dict(vars(self._augment)),
+            "augment": None if self._augment is None else self._augment.settings,
             "views": self._views,
         }
 
@@ -303,22 +302,6 @@ class Utterances(pl.LightningDataModule):
     def _each_once(self, dataset: UtteranceDataset) -> DataLoader[UtteranceBatch]:
         return self._loader(dataset, EachOnce(dataset.seconds, self._batch_seconds, *self._rank()))
 
-    def _loader(self, dataset: UtteranceDataset, batches: Sampler[list[Item]]) -> DataLoader[UtteranceBatch]:
-        return DataLoader(
-            dataset,
-            batch_sampler=batches,
-            num_workers=self._workers,
-            collate_fn=_already_a_batch,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self._workers > 0,
-        )
-
-    def _rank(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-    def _position(self) -> int:
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready if self.trainer else 0
-
 
 def fingerprint_of_files(paths: Iterable[Path]) -> str:
     """A name that changes with the place, size or time of any of these files."""
@@ -327,7 +310,3 @@ def fingerprint_of_files(paths: Iterable[Path]) -> str:
         status = path.stat()
         digest.update(f"{path.resolve()}\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-
-def _already_a_batch(batch: Any) -> Any:
-    return batch

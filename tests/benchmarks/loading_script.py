@@ -16,7 +16,8 @@ from kd_lightning.corpora.augment import Augment
 from kd_lightning.corpora.decoding import CLIP_SAMPLES, SAMPLE_RATE
 from kd_lightning.corpora.growing_npy import GrowingNpy
 from kd_lightning.corpora.layout import SILENCE, Split
-from kd_lightning.corpora.prepared import AUDIO, CLIPS, FACTS, Prepared, clip_dtype, cuts_name
+from kd_lightning.corpora.mapped import AUDIO
+from kd_lightning.corpora.prepared import CLIPS, FACTS, Prepared, clip_dtype, cuts_name
 from kd_lightning.corpora.speech_commands import SpeechCommands
 
 WORDS = [f"word{number}" for number in range(35)]
