@@ -94,7 +94,7 @@ def finished(request, sentence_words, tmp_path_factory):
 
     with initialize_config_dir(str(conf_folder()), version_base="1.3"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "build_experiment", kept)
-        patch.setattr(efficiency, "latency", partial(efficiency.latency, runs=100, warmup=0))
+        patch.setattr(efficiency, "latency", partial(efficiency.latency, seconds=1.0))
         pipeline(Request(compose("config", overrides=words), tuple(words)))
     return Finished(pair, runs / "quick", built)
 
