@@ -186,6 +186,11 @@ class Augment:
             speech /= peak
         return Augmented(speech, *self._masks(draws[_OF_WAVEFORM:], len(speech)))
 
+    def speed_of(self, cut_id: str, view: int) -> float:
+        """How fast view ``view`` of a clip is; without ``keep_length`` it is as many times shorter."""
+        (speed,) = _uniform(f"{self.seed}/{view}/{cut_id}", 1)
+        return _between(self.speed, float(speed))
+
     def other_masks(self, cut_id: str, view: int, samples: int) -> tuple[Waveform, Waveform]:
         """Other masks for the same view: the second of two views of one waveform.
 

@@ -1,6 +1,7 @@
 """Batches of utterances of about the same length, the same on every machine and after a restart."""
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ class Buckets(Sampler[list[Item]]):
 
     Args:
         utterances: (N,) positions in the dataset to draw from.
-        seconds: (N,) their lengths.
+        seconds: view -> (N,) their lengths in it, which a change of speed makes others than those of the files.
         epoch_batches: batches in one epoch, whatever the number of utterances.
         batch_seconds: audio with padding in a batch of one rank; an utterance that is longer is a batch of its own.
         views: number of different views.
@@ -47,7 +48,7 @@ class Buckets(Sampler[list[Item]]):
     def __init__(
         self,
         utterances: Integers,
-        seconds: Seconds,
+        seconds: Callable[[int], Seconds],
         epoch_batches: int,
         batch_seconds: float,
         views: int,
@@ -65,7 +66,7 @@ class Buckets(Sampler[list[Item]]):
         self._views, self._seed = views, seed
         self._rank, self._world_size, self._position = rank, world_size, position
         self._ends: list[int] = []  # of each pass so far, in batches from the start
-        self._batches: list[Integers] = []
+        self._kept: tuple[int, list[Integers]] = (-1, [])
 
     def __len__(self) -> int:
         """Batches of one whole epoch."""
@@ -81,16 +82,24 @@ class Buckets(Sampler[list[Item]]):
     def _batch(self, batch: int) -> tuple[int, Integers]:
         """The pass that a batch belongs to, and which of the utterances it holds."""
         while not self._ends or batch >= self._ends[-1]:
-            self._batches = self._pass(len(self._ends))
-            self._ends.append((self._ends[-1] if self._ends else 0) + len(self._batches))
-        return len(self._ends) - 1, self._batches[batch - self._ends[-1]]
+            begin = self._ends[-1] if self._ends else 0
+            self._ends.append(begin + len(self._pass(len(self._ends))))
+        number = bisect_right(self._ends, batch)
+        return number, self._pass(number)[batch - self._ends[number]]
 
     def _pass(self, number: int) -> list[Integers]:
+        """The batches of a pass; those of the last one asked for are kept."""
+        if self._kept[0] != number:
+            self._kept = number, self._cut(number)
+        return self._kept[1]
+
+    def _cut(self, number: int) -> list[Integers]:
         digest = hashlib.blake2b(f"{self._seed}/{number}".encode(), digest_size=16).digest()
         generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
-        jitter = generator.uniform(1 - JITTER, 1 + JITTER, len(self._seconds))
-        order = np.argsort(self._seconds * jitter)[::-1]
-        cut = pack(self._seconds[order], self._batch_seconds * self._world_size, self._world_size)
+        jitter = generator.uniform(1 - JITTER, 1 + JITTER, len(self._utterances))
+        seconds = self._seconds(number % self._views)
+        order = np.argsort(seconds * jitter)[::-1]
+        cut = pack(seconds[order], self._batch_seconds * self._world_size, self._world_size)
         return [order[begin:end] for begin, end in generator.permutation(np.array(cut))]
 
 

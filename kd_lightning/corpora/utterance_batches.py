@@ -108,6 +108,14 @@ class UtteranceDataset(Dataset[UtteranceBatch]):
         samples = self.prepared.records["samples"][self.rows]
         return (samples / SAMPLE_RATE).astype(np.float32)
 
+    def view_seconds(self, utterances: Integers, view: int) -> npt.NDArray[np.float32]:
+        """(N,) lengths of the utterances at these positions (N,) in a view."""
+        records = self.prepared.records[self.rows[utterances]]
+        seconds = records["samples"] / SAMPLE_RATE
+        if self._augment is not None:
+            seconds /= [self._augment.speed_of(id.decode(), view) for id in records["id"].tolist()]
+        return seconds.astype(np.float32)
+
     def __getitem__(self, item: Item) -> UtteranceBatch:
         return self.__getitems__([item])
 

@@ -176,11 +176,10 @@ class Utterances(WholeBatches):
         """
         rank, world_size = self._rank()
         chosen = np.arange(self.train_size) if self._unlabelled else np.flatnonzero(self._visible)
-        seconds = self._train.seconds
-        once = len(EachOnce(seconds, self._batch_seconds * world_size, 0, 1))
+        once = len(EachOnce(self._train.seconds, self._batch_seconds * world_size, 0, 1))
         batches = Buckets(
             chosen,
-            seconds[chosen],
+            partial(self._train.view_seconds, chosen),
             once,
             self._batch_seconds,
             self._views,

@@ -166,6 +166,14 @@ def test_speed_moves_the_pitch(speed: float) -> None:
     assert loudest_hertz(warp(tone(1000), speed, 0)) == pytest.approx(1000 * speed, abs=2)
 
 
+def test_a_view_that_may_change_its_length_is_as_long_as_its_speed_says() -> None:
+    augment = Augment(seed=3, shift=0.0, keep_length=False)
+    clip = np.zeros(16000, np.float32)
+    for view in range(20):
+        heard = augment(clip, "cut", view, NoiseBank(np.empty(0, np.int16), [])).waveform
+        assert len(heard) == pytest.approx(16000 / augment.speed_of("cut", view), abs=1)
+
+
 def test_shift_moves_the_clip_and_fills_with_silence() -> None:
     clip = tone(440)
     later, earlier = warp(clip, 1.0, 1600), warp(clip, 1.0, -1600)

@@ -15,7 +15,7 @@ def stream(
     seconds: np.ndarray, *, position: int = 0, rank: int = 0, ranks: int = 1, views: int = 4
 ) -> Buckets:
     chosen = np.arange(len(seconds)) * 3
-    return Buckets(chosen, seconds, 100, 120.0 / ranks, views, 7, rank, ranks, lambda: position)
+    return Buckets(chosen, lambda _: seconds, 100, 120.0 / ranks, views, 7, rank, ranks, lambda: position)
 
 
 def first_pass(seconds: np.ndarray) -> list[list[Item]]:
@@ -41,6 +41,26 @@ def test_padding_is_below_five_per_cent_and_far_below_that_of_random_batches() -
     shuffled = np.array_split(np.random.default_rng(1).permutation(len(seconds)), len(batches))
     assert padding_share(seconds, batches) < 0.05
     assert padding_share(seconds, shuffled) > 0.4
+
+
+def test_batches_hold_views_of_about_the_same_length() -> None:
+    files = lengths()
+    speeds = np.random.default_rng(2).uniform(0.9, 1.1, (2, len(files)))
+    views = Buckets(
+        np.arange(len(files)), lambda view: files / speeds[view], 1000, 120.0, 2, 7, 0, 1, lambda: 0
+    )
+    for view in range(2):
+        batches = [np.array([item.utterance for item in batch]) for batch in views if batch[0].view == view]
+        heard = files / speeds[view]
+        assert padding_share(heard, batches) < 0.05
+        assert all(heard[batch].max() * len(batch) <= 120.0 + 1e-3 for batch in batches)
+        assert padding_share(files, batches) > 0.05  # of the files at their own speed
+
+
+def test_an_epoch_can_be_read_again_whatever_was_read_since() -> None:
+    batches = stream(lengths(300))
+    assert len({batch[0].view for batch in batches}) > 1  # 300 utterances are fewer than 100 batches
+    assert list(batches) == list(batches) == list(stream(lengths(300)))
 
 
 def test_no_batch_holds_more_than_its_seconds() -> None:
