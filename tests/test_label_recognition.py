@@ -28,7 +28,7 @@ from kd_lightning.stages import run_stage
 
 QUARTZNETS = (
     *("experiment=common_voice", "teacher=quartznet_teacher", "student=quartznet_small"),
-    *("student.network.channels=[16,16,16]", "teacher.network.channels=[16,16,16,16,16]"),
+    *("student.network.channels=[16,16,16]", "teacher.network.channels=[16,16,16,16]"),
 )
 VIEWS = 2
 STORED = (f"labels.views={VIEWS}", "teacher.stored=true")

@@ -15,7 +15,7 @@ from kd_lightning.pipeline import stage_configs
 from kd_lightning.stages import run_stage
 from kd_lightning.teachers.ensemble import Features
 
-QUARTZNETS = ("student.network.channels=[16,16,16]", "teacher.network.channels=[16,16,16,16,16]")
+QUARTZNETS = ("student.network.channels=[16,16,16]", "teacher.network.channels=[16,16,16,16]")
 
 
 @pytest.fixture
