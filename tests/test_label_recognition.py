@@ -65,6 +65,8 @@ def untrained_run(words: list[str], folder: Path) -> Path:
     for name, tensor in state.items():
         if tensor.ndim > 1:
             state[name] = tensor + 0.5 * tensor.std() * torch.randn(tensor.shape, generator=generator)
+    if "network.ctc.bias" in state:
+        state["network.ctc.bias"][0] -= 1.0  # it says more than blank
     save_file(state, folder / "network.safetensors")
     (folder / "config.json").write_text(json.dumps(config | {"classes": built.datamodule.classes}))
     return folder

@@ -79,7 +79,10 @@ DECODERS = (
 def untrained_run(config, folder):
     """A teacher's folder, as a stage leaves it, with the weights that it started from."""
     built = build_experiment(config, folder)
-    save_file(built.distiller.student.state_dict(), folder / "network.safetensors")
+    state = built.distiller.student.state_dict()
+    if "network.ctc.bias" in state:
+        state["network.ctc.bias"][0] -= 1.0  # it says more than blank
+    save_file(state, folder / "network.safetensors")
     classes = built.datamodule.classes
     (folder / "config.json").write_text(json.dumps(config | {"classes": classes}))
     return folder
