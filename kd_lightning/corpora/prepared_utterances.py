@@ -95,7 +95,7 @@ def prepare_utterances(
 
     Raises:
         OSError: the disk is full (or the like); nothing is left behind.
-        ValueError: an id is used twice, or is too long.
+        ValueError: an id or a speaker has too long a name.
     """
     folder = data / "prepared" / name
     if not folder.is_dir():
