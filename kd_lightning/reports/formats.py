@@ -68,6 +68,12 @@ def plain(text: object) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
 
 
+def shortened(text: object, longest: int) -> str:
+    """The same, of at most so many characters."""
+    line = plain(text)
+    return line if len(line) <= longest else line[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
 def _bounds(interval: Sequence[float | None] | None, form: str) -> str:
     if interval is None or any(bound is None or bound != bound for bound in interval):
         return ""

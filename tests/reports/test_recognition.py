@@ -10,6 +10,7 @@ import pytest
 from recognition_folders import WRONG, spoken, write_pipeline, write_recogniser
 
 from kd_lightning.reports.comparison import compare
+from kd_lightning.reports.recognition.tables import by_speaker
 
 
 @pytest.fixture
@@ -167,6 +168,15 @@ def test_one_short_utterance_does_not_make_the_worst_speaker(tmp_path):
     assert [one["wer"]["baseline"] for one in speakers] == [0.25, 1.0, 0.0]
     # 11 errors in 121 words, so 40 words of the average make 40 / 11.
     assert speakers[0]["errors_beyond_average"] == pytest.approx(10 - 40 / 11)
+
+
+def test_long_names_of_speakers_are_cut_in_tables_alone(tmp_path):
+    name = "0123456789abcdef" * 8
+    comparison = compared(
+        tmp_path, baseline=[line("1", "a b", "a c", name), line("2", "a b", "a b", "short")]
+    )
+    assert {one["speaker"] for one in comparison["speakers"]} == {name, "short"}
+    assert {row[0] for row in by_speaker(comparison).rows} == {name[:23] + "…", "short"}
 
 
 def test_confused_lost_and_added_words_are_counted_by_kind(tmp_path):

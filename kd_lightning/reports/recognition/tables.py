@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kd_lightning.reports.formats import UNKNOWN, count, percent, plain
+from kd_lightning.reports.formats import UNKNOWN, count, percent, plain, shortened
 from kd_lightning.reports.table import Table
+
+# Common Voice names a speaker by 128 digits.
+_LONGEST = 24
 
 
 def quality(comparison: Mapping[str, Any]) -> Table:
@@ -108,7 +111,7 @@ def _groups(
         [head, "cuts", "words", *stages],
         [
             [
-                plain(group[key]),
+                shortened(group[key], _LONGEST),
                 count(group["cuts"]),
                 count(group["words"]),
                 *(percent(group["wer"].get(stage)) for stage in stages),
