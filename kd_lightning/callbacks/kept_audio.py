@@ -21,7 +21,7 @@ class KeptAudio(Callback):
         most: how many are kept.
     """
 
-    def __init__(self, most: int = 40) -> None:
+    def __init__(self, most: int = 80) -> None:
         self.most = most
         # A heap, the fewest errors first: errors, cut, waveform (T,).
         self._worst: list[tuple[int, str, npt.NDArray[np.float32]]] = []

@@ -68,8 +68,8 @@ def plain(text: object) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
 
 
-def shortened(text: object, longest: int) -> str:
-    """The same, of at most so many characters."""
+def shortened(text: object, longest: int = 24) -> str:
+    """The same, of at most so many characters: Common Voice names a speaker by 128."""
     line = plain(text)
     return line if len(line) <= longest else line[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
 

@@ -6,9 +6,6 @@ from typing import Any
 from kd_lightning.reports.formats import UNKNOWN, count, percent, plain, shortened
 from kd_lightning.reports.table import Table
 
-# Common Voice names a speaker by 128 digits.
-_LONGEST = 24
-
 
 def quality(comparison: Mapping[str, Any]) -> Table:
     """What each stage's network recognises, and the share of keywords that a shared encoder spots."""
@@ -111,7 +108,7 @@ def _groups(
         [head, "cuts", "words", *stages],
         [
             [
-                shortened(group[key], _LONGEST),
+                shortened(group[key]),
                 count(group["cuts"]),
                 count(group["words"]),
                 *(percent(group["wer"].get(stage)) for stage in stages),

@@ -5,7 +5,7 @@ from typing import Any
 
 from kd_lightning.metrics.word_errors import align
 from kd_lightning.reports.aligned import CLEAN, Aligned
-from kd_lightning.reports.formats import plain
+from kd_lightning.reports.formats import plain, shortened
 from kd_lightning.reports.html import Line, Utterance, Word
 from kd_lightning.reports.recognition.errors import EditsOf
 from kd_lightning.reports.runs import number
@@ -54,7 +54,7 @@ def beside_reference(found: Mapping[str, Any], audio: str | None = None) -> Utte
     """
     slots = align(found["reference"], list(found["outputs"].values()))
     seconds = found["seconds"]
-    title = [plain(found["cut"]), f"speaker {plain(found['speaker'])}"]
+    title = [plain(found["cut"]), f"speaker {shortened(found['speaker'])}"]
     title += [f"{seconds:.1f} s"] if seconds is not None else []
     title += [found["noise"]] if found["noise"] != CLEAN else []
     return Utterance(
