@@ -116,7 +116,7 @@ class UtteranceLabels(Store):
             ValueError: a shard is damaged; names the file.
         """
         rows = self.rows(utterances, views)
-        heard = [one.whole() for one in sentences(rows)] if self._sentences else []
+        heard = sentences(rows) if self._sentences else []
         if not (self._logits or self._taps):
             return StoredUtterances(None, None, {}), heard
         lengths = torch.from_numpy(rows[LENGTHS]).long()

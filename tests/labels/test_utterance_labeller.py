@@ -23,6 +23,7 @@ from kd_lightning.labels.utterance_reader import (
     StoredUtterances,
     UtteranceLabels,
     open_utterance_labels,
+    spelt,
 )
 from kd_lightning.labels.writer import LabelWriter
 from kd_lightning.models.padding import frame_mask
@@ -197,8 +198,9 @@ def test_sentences_come_back_as_they_were_heard(tmp_path: Path) -> None:
     assert LENGTHS[5] == 7
     stored, heard = labels.read([5, 2], [0, 1])
     assert (stored.logits, stored.lengths, stored.taps) == (None, None, {})
-    # Of a sentence that came to no end nothing is learnt; people can still read it in the store.
-    assert [one.text for one in heard] == ["", "å" * LENGTHS[2]]
+    assert [one.text for one in heard] == ["å" * LENGTHS[5], "å" * LENGTHS[2]]
+    # Of a sentence that came to no end nothing is learnt.
+    assert spelt(heard, [False, True], lambda text: [1] * len(text)).lengths.tolist() == [0, LENGTHS[2]]
     shard = load_file(tmp_path / "view_000" / "block_0000.safetensors")
     assert len(shard["text"]) == 2 * sum(LENGTHS)
     assert [one.confidence for one in heard] == pytest.approx([1 / LENGTHS[5], 1 / LENGTHS[2]])
