@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install train train-teacher train-baseline distill label finetune evaluate export report sweep bench bench-quality bench-kws lint format test test-all clean
+.PHONY: help install train train-teacher train-baseline distill label finetune evaluate export report sweep bench bench-quality bench-kws bench-asr lint format test test-all clean
 
 PYTHON     ?= python3
 EXPERIMENT ?= speech_commands
@@ -68,6 +68,11 @@ bench-kws: install  ## what each recipe is worth over seeds, with a tenth of the
 	    $(BIN)/python tests/benchmarks/kws.py train seeds=5 fraction=0.1 arms=$$arms || exit 1; done
 	$(BIN)/python tests/benchmarks/kws.py table
 	$(BIN)/python tests/benchmarks/kws.py plot docs/kws_recipes.png
+
+bench-asr: install  ## what each recipe is worth for recognition, over seeds and visible transcripts (hours)
+	for fraction in 0.25 1.0; do for arms in main frames; do \
+	    $(BIN)/python tests/benchmarks/asr.py train seeds=5 fraction=$$fraction arms=$$arms || exit 1; done; done
+	$(BIN)/python tests/benchmarks/asr.py table
 
 lint: install  ## ruff, mypy and the layers
 	$(BIN)/ruff check .
