@@ -22,6 +22,9 @@ class Aligned(NamedTuple):
     noise: NDArray[np.object_]  # name of the noise level
     seconds: NDArray[np.float64]  # NaN unknown
     outputs: dict[str, NDArray[np.object_]]
+    measured: dict[
+        str, dict[str, NDArray[np.float64]]
+    ]  # of each network: metrics of each cut by key, NaN unknown
 
     def correct(self, name: str) -> NDArray[np.bool_]:
         """Whether each output of a network is the reference, (N,)."""
@@ -61,6 +64,10 @@ def align(predictions: Mapping[str, Predictions]) -> Aligned:
         noise_levels(predictions[first].snr[rows[first]]),
         predictions[first].seconds[rows[first]],
         {name: one.outputs[rows[name]] for name, one in predictions.items()},
+        {
+            name: {key: values[rows[name]] for key, values in one.measured.items()}
+            for name, one in predictions.items()
+        },
     )
 
 

@@ -104,9 +104,7 @@ def compare_runs(name: str, runs: dict[str, Run], notes: Sequence[str] = ()) -> 
         notes.append(str(error))
         return comparison
     notes.extend(_partly_common(runs, aligned))
-    outcomes = {
-        stage: task.outcomes(aligned.references, outputs) for stage, outputs in aligned.outputs.items()
-    }
+    outcomes = {stage: task.outcomes(aligned, stage) for stage in aligned.outputs}
     _add_agreement(comparison["rows"], aligned, task)
     _add_gap(comparison, outcomes, aligned, task)
     comparison["differences"] = [
@@ -236,8 +234,8 @@ def _evaluation_notes(runs: dict[str, Run], counted: dict[str, Scores], task: Ta
     """Where metrics.json and predictions.jsonl do not speak of the same evaluation."""
     notes = []
     for stage, run in runs.items():
-        stated, found = number(run.results, "metrics", task.metric), counted[stage].metrics[task.metric]
-        if stated is not None and abs(stated - found) > 1e-3:
+        stated, found = number(run.results, "metrics", task.metric), counted[stage].metrics.get(task.metric)
+        if stated is not None and found is not None and abs(stated - found) > 1e-3:
             notes.append(
                 f"{stage}: metrics.json says {task.called} {stated:.4f}, predictions.jsonl {found:.4f}: "
                 "the files are not of one evaluation"

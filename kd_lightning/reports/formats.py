@@ -1,22 +1,68 @@
 """How numbers are written, in the terminal, in Markdown and on the page. What is unknown is a dash."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 UNKNOWN = "\N{EN DASH}"
 
+Interval = Sequence[float | None] | None
 
-def percent(value: float | None, interval: Sequence[float | None] | None = None) -> str:
+
+class Unit(NamedTuple):
+    """What a metric is shown in.
+
+    Attributes:
+        name: in the head of a column; empty for a plain number.
+        differences: what the difference of two values is of, "points of WER".
+        one: a single one of them.
+        scale: by which a value is multiplied before it is shown.
+        digits: behind the point.
+        worth: a difference that is worth finding, in the metric's own numbers.
+    """
+
+    name: str
+    differences: str
+    one: str
+    scale: float
+    digits: int
+    worth: float
+
+    def written(self, value: float | None, interval: Interval = None) -> str:
+        """A value, or a value with its interval; the head of the column says the unit: `81.2 [79.8, 82.6]`."""
+        return self._written(value, interval, "")
+
+    def signed(self, value: float | None, interval: Interval = None) -> str:
+        """A difference, always signed: `+4.3 [+2.1, +6.5]`."""
+        return self._written(value, interval, "+")
+
+    def head(self, called: str) -> str:
+        """The head of a column of a metric: `WER %`, `MCD dB`."""
+        return f"{called} {self.name}".rstrip()
+
+    def _written(self, value: float | None, interval: Interval, sign: str) -> str:
+        if value is None or value != value:
+            return UNKNOWN
+        form = f"{{:{sign}.{self.digits}f}}"
+        bounds = [
+            form.format(self.scale * bound)
+            for bound in interval or ()
+            if bound is not None and bound == bound
+        ]
+        return form.format(self.scale * value) + (f" [{', '.join(bounds)}]" if len(bounds) == 2 else "")
+
+
+SHARE = Unit("%", "points", "point", 100.0, 1, 0.01)
+DECIBELS = Unit("dB", "dB", "dB", 1.0, 2, 0.1)
+
+
+def percent(value: float | None, interval: Interval = None) -> str:
     """A share as `81.2`, or `81.2 [79.8, 82.6]` with its interval; the column head says %."""
-    if value is None:
-        return UNKNOWN
-    return f"{100 * value:.1f}" + _bounds(interval, "{:.1f}")
+    return SHARE.written(value, interval)
 
 
-def points(value: float | None, interval: Sequence[float | None] | None = None) -> str:
+def points(value: float | None, interval: Interval = None) -> str:
     """A difference of two shares in points, always signed: `+4.3 [+2.1, +6.5]`."""
-    if value is None:
-        return UNKNOWN
-    return f"{100 * value:+.1f}" + _bounds(interval, "{:+.1f}")
+    return SHARE.signed(value, interval)
 
 
 def count(value: float | None) -> str:
@@ -72,12 +118,6 @@ def shortened(text: object, longest: int = 24) -> str:
     """The same, of at most so many characters: Common Voice names a speaker by 128."""
     line = plain(text)
     return line if len(line) <= longest else line[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def _bounds(interval: Sequence[float | None] | None, form: str) -> str:
-    if interval is None or any(bound is None or bound != bound for bound in interval):
-        return ""
-    return " [" + ", ".join(form.format(100 * bound) for bound in interval if bound is not None) + "]"
 
 
 def _scaled(value: float | None, units: Sequence[str]) -> str:

@@ -56,14 +56,41 @@ class Utterance(NamedTuple):
         return Table(self.title, ["reference", "errors", *self.reference], rows)
 
 
+class Voice(NamedTuple):
+    """How one network, or the speaker, says a sentence; ``audio`` is a data URI."""
+
+    name: str
+    note: str
+    audio: str | None = None
+
+
+class Heard(NamedTuple):
+    """A sentence as the speaker and each network say it, and a picture of that."""
+
+    title: str
+    voices: list[Voice]
+    picture: Plot | None = None
+
+    @property
+    def table(self) -> Table:
+        """The same without audio and picture."""
+        return Table(self.title, ["voice", ""], [[voice.name, voice.note] for voice in self.voices])
+
+
 class Section(NamedTuple):
-    """A part of the page: paragraphs, tables side by side where they fit, plots, utterances."""
+    """A part of the page: paragraphs, tables side by side where they fit, plots, utterances, sentences to hear."""
 
     title: str
     text: list[str]
     tables: list[Table]
     plots: list[Plot]
     utterances: Sequence[Utterance] = ()
+    heard: Sequence[Heard] = ()
+
+    @property
+    def drawn(self) -> list[Plot]:
+        """Every plot of the section."""
+        return [*self.plots, *(one.picture for one in self.heard if one.picture)]
 
 
 class Page(NamedTuple):

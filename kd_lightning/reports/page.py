@@ -38,7 +38,7 @@ def write_report(folder: Path) -> Path:
 def write_page(report: Path, comparison: dict[str, Any], page: Page) -> Path:
     """Write a comparison as JSON, Markdown, HTML and PNG files; comparison.json comes last."""
     for section in page.sections:
-        for drawn in section.plots:
+        for drawn in section.drawn:
             write(report / f"{drawn.name}.png", drawn.light)
     write(report / "index.html", html(page))
     write(report / "comparison.md", as_markdown(page))
@@ -82,7 +82,8 @@ def as_markdown(page: Page) -> str:
             parts.append(bullets(section.text))
         parts.extend(markdown(table, table.title != section.title) for table in section.tables)
         parts.extend(markdown(utterance.table) for utterance in section.utterances)
-        parts.extend(f"![{escape(one.description)}]({one.name}.png)\n" for one in section.plots)
+        parts.extend(markdown(heard.table) for heard in section.heard)
+        parts.extend(f"![{escape(one.description)}]({one.name}.png)\n" for one in section.drawn)
     if page.notes:
         parts.append(f"## Notes\n\n{bullets(page.notes)}")
     return "\n".join(parts)

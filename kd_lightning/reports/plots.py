@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import Formatter, FuncFormatter, NullFormatter, PercentFormatter
 
-from kd_lightning.reports.formats import heading, plain, size
+from kd_lightning.reports.formats import SHARE, heading, plain, size
 from kd_lightning.reports.runs import Curve, Run, number
 from kd_lightning.reports.task import Task
 from kd_lightning.reports.theme import Theme, new_figure, open_axes
@@ -50,11 +50,11 @@ def metric_against_size(comparison: dict[str, Any], task: Task[Any], theme: Them
     low, high = axes.get_xlim()
     few = FuncFormatter(lambda value, _: size(value)) if high / low < 12 else NullFormatter()
     axes.xaxis.set_minor_formatter(few)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.yaxis.set_major_formatter(_numbers(task))
     better = " (lower is better)" if task.lower_is_better else ""
     axes.set(
         xlabel="size of the weights (log)",
-        ylabel=f"test {task.called}{better}",
+        ylabel=f"test {_named(task)}{better}",
         title=f"{heading(task.called)} against size",
     )
     return figure
@@ -82,10 +82,10 @@ def learning_curves(runs: Mapping[str, Run], task: Task[Any], theme: Theme) -> F
             axes.plot(
                 curve.steps + before, curve.values, color=theme.colour(stage), linewidth=1.8, label=stage
             )
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(_numbers(task, decimals=0))
     better = ", lower is better" if task.lower_is_better else ""
-    axes.set(title=f"Validation {task.called}{better}", xlabel="steps (finetune follows distill)")
-    if task.lower_is_better:
+    axes.set(title=f"Validation {_named(task)}{better}", xlabel="steps (finetune follows distill)")
+    if task.lower_is_better and task.main == SHARE:
         # A network that only inserts words makes more errors than there are words: it would flatten all else.
         axes.set_ylim(0, min(1.05, axes.get_ylim()[1]))
     if axes.lines:
@@ -134,22 +134,34 @@ def settings_over_seeds(sweep: dict[str, Any], task: Task[Any], theme: Theme) ->
         _bar(left, row["metrics"][task.metric], row["intervals"].get(task.metric), place, colour, 1.0)
         if row["difference"]:
             bounds = row["difference"]["interval"]
-            _bar(right, row["difference"]["value"], bounds, place, colour, 100.0)
+            _bar(right, row["difference"]["value"], bounds, place, colour, task.main.scale)
     for axes in (left, right):
         open_axes(axes)
         axes.grid(False, axis="y")
     right.axvline(0, color=theme.faint, linewidth=1, linestyle="--")
     left.set_yticks(range(len(rows)), [plain(row["setting"]) for row in rows])
     left.set_ylim(len(rows) - 0.4, -0.6)
-    left.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    left.xaxis.set_major_formatter(_numbers(task))
     better = f", {task.direction}" if task.direction else ""
-    left.set_title(f"{heading(task.called)}, mean ± 95 %")
-    right.set_title(f"Difference, points{better}")
+    left.set_title(f"{heading(_named(task))}, mean ± 95 %")
+    right.set_title(f"Difference, {task.main.differences}{better}")
     seeds = Line2D(
         [], [], marker="o", linestyle="", color=theme.faint, alpha=0.6, markersize=5, label="one seed"
     )
     left.legend(handles=[seeds], frameon=False, fontsize=8, loc="best")
     return figure
+
+
+def _named(task: Task[Any]) -> str:
+    """The metric, with its unit unless the numbers on the axis carry it."""
+    return task.called if task.main == SHARE else task.main.head(task.called)
+
+
+def _numbers(task: Task[Any], decimals: int | None = None) -> Formatter:
+    """How the task's metric is written on an axis."""
+    if task.main == SHARE:
+        return PercentFormatter(1.0, decimals=decimals)
+    return FuncFormatter(lambda value, _: f"{task.main.scale * value:g}")
 
 
 def _bar(

@@ -30,6 +30,7 @@ class Predictions(NamedTuple):
     speakers: NDArray[np.object_]
     snr: NDArray[np.float64]  # dB, infinite when clean, NaN unknown
     seconds: NDArray[np.float64]  # of audio, NaN unknown
+    measured: dict[str, NDArray[np.float64]]  # metrics of each cut by key, NaN unknown
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -162,7 +163,8 @@ def read_predictions(path: Path) -> Predictions:
         if row[0] in seen:
             raise UnreadableRun(f"{_short(path)} holds the cut {row[0]!r} twice")
         seen.add(row[0])
-    cuts, references, outputs, scores, speakers, snr, seconds = zip(*rows, strict=True)
+    cuts, references, outputs, scores, speakers, snr, seconds, measured = zip(*rows, strict=True)
+    keys = sorted(set().union(*measured))
     return Predictions(
         np.array(cuts, dtype=object),
         np.array(references, dtype=object),
@@ -171,6 +173,7 @@ def read_predictions(path: Path) -> Predictions:
         np.array(speakers, dtype=object),
         np.array(snr, dtype=np.float64),
         np.array(seconds, dtype=np.float64),
+        {key: np.array([one.get(key, math.nan) for one in measured], dtype=np.float64) for key in keys},
     )
 
 
@@ -238,7 +241,7 @@ def read_curves(path: Path) -> tuple[dict[str, Curve], int]:
     return {key: Curve(*np.array(sorted(values)).T) for key, values in points.items()}, dropped
 
 
-def _prediction(row: object) -> tuple[str, str, str, float, str, float, float]:
+def _prediction(row: object) -> tuple[str, str, str, float, str, float, float, dict[str, float]]:
     named = [text(row, key) for key in ("cut", "reference", "output", "speaker")]
     if any(item is None for item in named) or not isinstance(row, dict):
         raise ValueError('it needs text under "cut", "reference", "output" and "speaker"')
@@ -254,6 +257,7 @@ def _prediction(row: object) -> tuple[str, str, str, float, str, float, float]:
         speaker,
         snr,
         unknown if seconds is None else seconds,
+        numbers(row.get("metrics")),
     )
 
 

@@ -22,7 +22,6 @@ from kd_lightning.reports.runs import (
 )
 
 REFERENCE = "transfer=none"
-POINT = 0.01
 
 
 @dataclass
@@ -50,7 +49,8 @@ def compare_settings(folder: Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     settings, config, notes = read_settings(folder)
-    metric = task_of(text(config, "task")).metric
+    task = task_of(text(config, "task"))
+    metric = task.metric
     finished = [setting for setting in settings if setting.values(metric)]
     if not finished:
         raise FileNotFoundError(
@@ -74,7 +74,7 @@ def compare_settings(folder: Path) -> dict[str, Any]:
         "common": [override for override in settings[0].overrides if override in common],
         "rows": rows,
         "seed_deviation": deviation,
-        "seeds_for_one_point": seeds_needed(POINT, np.sqrt(2) * deviation) if deviation else None,
+        "seeds_for_one_point": seeds_needed(task.main.worth, np.sqrt(2) * deviation) if deviation else None,
         "notes": notes,
     }
 

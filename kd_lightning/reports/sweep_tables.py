@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from kd_lightning.reports.formats import count, percent, plain, points
+from kd_lightning.reports.formats import count, plain
 from kd_lightning.reports.known_tasks import task_of
-from kd_lightning.reports.settings import POINT, REFERENCE
+from kd_lightning.reports.settings import REFERENCE
 from kd_lightning.reports.table import Table
 
 
@@ -16,18 +16,18 @@ def settings(sweep: dict[str, Any]) -> Table:
         "Settings",
         [
             "setting",
-            f"{task.called} % [95 %]",
+            f"{task.main.head(task.called)} [95 %]",
             *task.others.values(),
-            f"points over {REFERENCE} [95 %]{direction}",
+            f"{task.main.differences} over {REFERENCE} [95 %]{direction}",
             "seeds",
             "unfinished",
         ],
         [
             [
                 plain(row["setting"]),
-                percent(row["metrics"].get(task.metric), row["intervals"].get(task.metric)),
-                *(percent(row["metrics"].get(key)) for key in task.others),
-                points(row["difference"]["value"], row["difference"]["interval"])
+                task.main.written(row["metrics"].get(task.metric), row["intervals"].get(task.metric)),
+                *(task.unit(key).written(row["metrics"].get(key)) for key in task.others),
+                task.main.signed(row["difference"]["value"], row["difference"]["interval"])
                 if row["difference"]
                 else "",
                 count(len(row["seeds"])),
@@ -41,10 +41,12 @@ def settings(sweep: dict[str, Any]) -> Table:
 
 def caution(sweep: dict[str, Any]) -> str:
     """How far the seeds of this sweep can be trusted."""
+    unit = task_of(sweep["task"]).main
     if sweep["seeds_for_one_point"] is None:
         return "One seed a setting: differences cannot be told from chance. Add seeds: seed=0,1,2,3,4."
+    scatter = f"{unit.written(sweep['seed_deviation'])} {unit.differences}"
     return (
-        f"Seeds of one setting scatter by {100 * sweep['seed_deviation']:.1f} points (standard deviation) "
-        f"and barely pair: to find a true difference of {100 * POINT:.0f} point four times out of five takes "
-        f"about {sweep['seeds_for_one_point']} seeds a setting."
+        f"Seeds of one setting scatter by {scatter} (standard deviation) and barely pair: to find a true difference of "
+        f"{unit.scale * unit.worth:g} {unit.one} four times out of five takes about {sweep['seeds_for_one_point']} "
+        "seeds a setting."
     )

@@ -10,7 +10,6 @@ from kd_lightning.reports.formats import (
     milliseconds,
     percent,
     plain,
-    points,
     ratio,
     seconds,
     size,
@@ -20,7 +19,7 @@ from kd_lightning.reports.table import Table
 
 
 def quality(comparison: dict[str, Any]) -> Table:
-    """What each stage's network recognises."""
+    """How good each stage's network is."""
     return task_of(comparison["task"]).quality(comparison)
 
 
@@ -66,12 +65,20 @@ def exports(comparison: dict[str, Any]) -> Table:
     task = task_of(comparison["task"])
     return Table(
         "Exports",
-        ["stage", "format", f"{task.called} % [95 %]", "size", "ms p50 / p95", "RTF", "max |Δ|"],
+        [
+            "stage",
+            "format",
+            f"{task.main.head(task.called)} [95 %]",
+            "size",
+            "ms p50 / p95",
+            "RTF",
+            "max |Δ|",
+        ],
         [
             [
                 export["stage"],
                 plain(" ".join(part for part in (export["format"], export["precision"]) if part) or UNKNOWN),
-                percent(export["metrics"].get(task.metric), export["intervals"].get(task.metric)),
+                task.main.written(export["metrics"].get(task.metric), export["intervals"].get(task.metric)),
                 size(export["size_bytes"]),
                 milliseconds(export["latency_ms"]["p50"], export["latency_ms"]["p95"]),
                 ratio(export["real_time_factor"]),
@@ -87,18 +94,19 @@ def differences(comparison: dict[str, Any]) -> Table:
     """Paired differences in the task's metric."""
     task = task_of(comparison["task"])
     direction = f"{heading(task.direction)}. " if task.direction else ""
+    resampled = task.resampled(comparison["corpus"]["test_speakers"])
     return Table(
         f"Differences in {task.called}",
-        ["difference", "points [95 %]", "beyond chance"],
+        ["difference", f"{task.main.differences} [95 %]", "beyond chance"],
         [
             [
                 f"{found['stage']} - {found['minus']}",
-                points(found["value"], found["interval"]),
+                task.main.signed(found["value"], found["interval"]),
                 "yes" if found["excludes_zero"] else "no",
             ]
             for found in comparison["differences"]
         ],
-        f"{direction}Paired by cut, bootstrapped over speakers; one training seed each, so seeds add to these "
+        f"{direction}Paired by cut, bootstrapped over {resampled}; one training seed each, so seeds add to these "
         "intervals.",
     )
 
@@ -120,9 +128,9 @@ def sentences(comparison: dict[str, Any]) -> list[str]:
     said = []
     for found in comparison["differences"]:
         if found["minus"] == "baseline" and found["stage"] != "teacher":
-            more = points(found["value"], found["interval"])
+            more = f"{task.main.signed(found['value'], found['interval'])} {task.main.differences}"
             chance = "" if found["excludes_zero"] else "; the interval includes zero"
-            said.append(f"{found['stage']} - baseline: {more} points of {task.called}{direction}{chance}.")
+            said.append(f"{found['stage']} - baseline: {more} of {task.called}{direction}{chance}.")
     small, large = rows.get("finetune") or rows.get("distill"), rows.get("teacher")
     if small and large and small["params"] and large["params"]:
         fewer = large["params"] / small["params"]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from kd_lightning.metrics.intervals import Estimate, interval
 from kd_lightning.metrics.scores import is_better
 from kd_lightning.reports.aligned import Aligned
+from kd_lightning.reports.formats import SHARE, Unit
 from kd_lightning.reports.html import Section
 from kd_lightning.reports.runs import Predictions, Run
 from kd_lightning.reports.table import Table
@@ -28,12 +29,14 @@ class Scores(NamedTuple):
 class Task(ABC, Generic[Outcomes]):
     """The metric of a task, how it is counted and compared, and what is shown of it.
 
-    ``Outcomes`` is what is counted of a network's outputs, one item an utterance: whether it is right, or its errors.
+    ``Outcomes`` is what is counted of a network's outputs, one item an utterance: whether it is right, its errors, or
+    what was measured of it.
 
     Attributes:
         metric: key of the metric that decides.
         called: its name in a sentence.
         others: names of the metrics that a sweep shows beside it, by key.
+        units: what metrics are shown in, by key; a share in % where nothing is said.
         labels: what students may not see of all training cuts.
         macs: head of the column of multiply-accumulates, and the key of a row that it shows.
         parts: keys of ``details``.
@@ -42,6 +45,7 @@ class Task(ABC, Generic[Outcomes]):
     metric: ClassVar[str]
     called: ClassVar[str]
     others: ClassVar[Mapping[str, str]]
+    units: ClassVar[Mapping[str, Unit]] = {}
     labels: ClassVar[str]
     macs: ClassVar[tuple[str, str]]
     parts: ClassVar[tuple[str, ...]]
@@ -55,15 +59,24 @@ class Task(ABC, Generic[Outcomes]):
         """What to say beside a signed difference; empty where a plus is better, as everyone expects."""
         return "negative is better" if self.lower_is_better else ""
 
+    def unit(self, key: str) -> Unit:
+        """What a metric is shown in."""
+        return self.units.get(key, SHARE)
+
+    @property
+    def main(self) -> Unit:
+        """What the metric that decides is shown in."""
+        return self.unit(self.metric)
+
     # What is counted
 
     @abstractmethod
-    def outcomes(self, references: Texts, outputs: Texts) -> Outcomes:
-        """Count each output (N,) against its reference (N,)."""
+    def outcomes(self, aligned: Aligned, stage: str) -> Outcomes:
+        """Count what a stage's network said of each cut."""
 
     @abstractmethod
     def scores(self, predictions: Predictions) -> Scores:
-        """The metrics that follow from the predictions of one run; intervals are clustered by speaker."""
+        """The metrics that follow from the predictions of one run; intervals are clustered as ``resampled`` says."""
 
     @abstractmethod
     def difference(self, one: Outcomes, other: Outcomes, speakers: Texts) -> Estimate:
@@ -97,6 +110,10 @@ class Task(ABC, Generic[Outcomes]):
         """What the reader has to know of these runs before they compare them."""
         return []
 
+    def resampled(self, speakers: int) -> str:
+        """What intervals are bootstrapped over when the test cuts are of so many speakers."""
+        return "speakers"
+
     # What is shown: of a comparison, as plain values
 
     @abstractmethod
@@ -105,7 +122,7 @@ class Task(ABC, Generic[Outcomes]):
 
     @abstractmethod
     def quality(self, comparison: Mapping[str, Any]) -> Table:
-        """What each stage's network recognises."""
+        """How good each stage's network is."""
 
     def further_quality(self, comparison: Mapping[str, Any]) -> list[Table]:
         """What does not fit beside it."""

@@ -11,12 +11,12 @@ from rich.console import Console
 from test_page import HOSTILE, Reader, printed, strict
 
 from kd_lightning.files import safe_name
+from kd_lightning.reports import audio
+from kd_lightning.reports.audio import audio_files, embedded
 from kd_lightning.reports.comparison import compare, compare_runs, read_stages
 from kd_lightning.reports.known_tasks import task_of
 from kd_lightning.reports.page import write_report
 from kd_lightning.reports.plots import metric_against_size
-from kd_lightning.reports.recognition import audio
-from kd_lightning.reports.recognition.audio import embedded
 from kd_lightning.reports.recognition.utterances import beside_reference
 from kd_lightning.reports.settings import compare_settings
 from kd_lightning.reports.sweep import write_sweep_report
@@ -203,9 +203,11 @@ def test_audio_is_embedded_until_the_page_is_full(tmp_path, monkeypatch):
     (tmp_path / "audio" / "flac.flac").write_bytes(b"fLaC")
     (tmp_path / "audio" / "endless.wav").symlink_to("/dev/zero")
     monkeypatch.setattr(audio, "MOST", 3 * len(content))
-    found, left_out = embedded(
-        [tmp_path / "none", tmp_path], ["first", "large", "text", "endless", "absent", "last", "flac"]
+    folders, cuts = (
+        [tmp_path / "none", tmp_path],
+        ("first", "large", "text", "endless", "absent", "last", "flac"),
     )
+    found, left_out = embedded({cut: audio_files(folders, cut) for cut in cuts})
     assert list(found) == ["first", "last", "flac"]
     assert left_out == ["large"]
     assert sum(map(len, found.values())) <= 3 * len(content)

@@ -29,11 +29,11 @@ class KeywordSpotting(Task[Correct]):
     macs = ("MACs", "macs")
     parts = ("flips", "noise", "confusions")
 
-    def outcomes(self, references: Texts, outputs: Texts) -> Correct:
-        return np.asarray(outputs == references, dtype=bool)
+    def outcomes(self, aligned: Aligned, stage: str) -> Correct:
+        return aligned.correct(stage)
 
     def scores(self, predictions: Predictions) -> Scores:
-        correct = self.outcomes(predictions.references, predictions.outputs)
+        correct = predictions.correct
         bounds = list(interval(correct, predictions.speakers))
         return Scores({"accuracy": float(correct.mean())}, {"accuracy": bounds})
 

@@ -15,10 +15,10 @@ from kd_lightning.metrics.word_errors import (
     word_edits,
 )
 from kd_lightning.reports.aligned import Aligned
+from kd_lightning.reports.audio import MOST, audio_files, embedded
 from kd_lightning.reports.formats import count, percent, seconds
 from kd_lightning.reports.html import Section
 from kd_lightning.reports.recognition import tables
-from kd_lightning.reports.recognition.audio import MOST, embedded
 from kd_lightning.reports.recognition.errors import by_length, by_noise, by_speaker, word_mistakes
 from kd_lightning.reports.recognition.utterances import LEGEND, beside_reference, most_different
 from kd_lightning.reports.runs import Predictions, Run, texts, whole
@@ -36,8 +36,8 @@ class Recognition(Task[list[Edits]]):
     macs = ("MACs / s", "macs_per_second")
     parts = ("noise", "lengths", "speakers", "confusions", "deleted", "inserted", "utterances")
 
-    def outcomes(self, references: Texts, outputs: Texts) -> list[Edits]:
-        return word_edits(references.tolist(), outputs.tolist())
+    def outcomes(self, aligned: Aligned, stage: str) -> list[Edits]:
+        return word_edits(aligned.references.tolist(), aligned.outputs[stage].tolist())
 
     def scores(self, predictions: Predictions) -> Scores:
         said, heard, speakers = (
@@ -64,7 +64,7 @@ class Recognition(Task[list[Edits]]):
     def agreement(self, outputs: Texts, teacher: Texts, speakers: Texts) -> Scores:
         """The share of utterances with the teacher's output, and the error rate with that output as reference."""
         metrics, intervals = super().agreement(outputs, teacher, speakers)
-        rate = rate_interval(self.outcomes(teacher, outputs), speakers.tolist())
+        rate = rate_interval(word_edits(teacher.tolist(), outputs.tolist()), speakers.tolist())
         return Scores(
             metrics | {"wer_to_teacher": rate.value}, intervals | {"wer_to_teacher": [rate.low, rate.high]}
         )
@@ -144,7 +144,8 @@ class Recognition(Task[list[Edits]]):
 
 def _utterances(found: list[dict[str, Any]], runs: Mapping[str, Run]) -> Section:
     """The utterances that tell most, to read and, where a run kept their audio, to hear."""
-    audio, left_out = embedded([run.folder for run in runs.values()], [one["cut"] for one in found])
+    folders = [run.folder for run in runs.values()]
+    audio, left_out = embedded({one["cut"]: audio_files(folders, one["cut"]) for one in found})
     text = [
         f"The {len(found)} utterances with the largest difference in errors between student and teacher.",
         LEGEND,

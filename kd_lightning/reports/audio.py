@@ -1,8 +1,9 @@
-"""Audio of test utterances that a run's folder holds, inside the page as far as it fits."""
+"""Audio that the folders of runs hold, inside the page as far as it fits."""
 
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from kd_lightning.files import safe_name
 
@@ -11,22 +12,23 @@ MOST = 3_000_000
 # What the page says the file is, and how such a file begins: nothing else of a disk gets into the page.
 _KINDS = {".wav": ("audio/wav", b"RIFF"), ".flac": ("audio/flac", b"fLaC")}
 
+Key = TypeVar("Key", bound=Hashable)
 
-def embedded(folders: Sequence[Path], cuts: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """Data URIs of the audio of cuts, in the order given, until the page is full.
+
+def embedded(wanted: Mapping[Key, Iterable[Path]]) -> tuple[dict[Key, str], list[Key]]:
+    """Data URIs of audio, in the order given, until the page is full.
 
     Args:
-        folders: of runs; the first that has a cut's audio gives it.
-        cuts: ids.
+        wanted: files by what is to be heard; the first that is there is taken.
 
     Returns:
-        URIs by cut, and the cuts whose audio is there but did not fit.
+        URIs by key, and the keys whose audio is there but did not fit.
     """
-    found: dict[str, str] = {}
-    left_out: list[str] = []
+    found: dict[Key, str] = {}
+    left_out: list[Key] = []
     room = MOST
-    for cut in cuts:
-        for path in _places(folders, cut):
+    for key, paths in wanted.items():
+        for path in paths:
             try:
                 if not path.is_file():
                     continue
@@ -36,18 +38,25 @@ def embedded(folders: Sequence[Path], cuts: Iterable[str]) -> tuple[dict[str, st
             except OSError:
                 continue
             if uri:
-                found[cut] = uri
+                found[key] = uri
                 room -= len(uri)
             elif not fits:
-                left_out.append(cut)
+                left_out.append(key)
             break
     return found, left_out
 
 
-def _places(folders: Sequence[Path], cut: str) -> Iterator[Path]:
+def audio_files(folders: Iterable[Path], cut: str, what: str = "") -> Iterator[Path]:
+    """Where the folders of runs may hold the audio of a cut.
+
+    Args:
+        folders: of runs.
+        cut: its id.
+        what: of the cut; ".reference" is the recording where the file without it is what a network said.
+    """
     for folder in folders:
         for ending in _KINDS:
-            yield folder / "audio" / f"{safe_name(cut)}{ending}"
+            yield folder / "audio" / f"{safe_name(cut)}{what}{ending}"
 
 
 def _data_uri(path: Path) -> str | None:
