@@ -1,4 +1,4 @@
-"""One audio file to 16 kHz mono int16, by soundfile, which reads wav, flac, ogg and mp3.
+"""One audio file to mono int16 at a sample rate, by soundfile, which reads wav, flac, ogg and mp3.
 
 Stereo is mixed down and other sample rates are resampled. An unreadable file raises with the reason;
 libsndfile itself plays what is left of a truncated wav without a word, so the length in its header is checked
@@ -6,6 +6,7 @@ here.
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,24 +21,40 @@ CLIP_SAMPLES = 16000
 
 Samples = npt.NDArray[np.int16]
 
+# Peaks above this were cut off: the largest values of 16 bits.
+_FULL_SCALE = 1 - 2 / 32768
+# A peak of speech seldom stays there for so many samples, and a clipped word does so many times.
+_FLAT_SAMPLES, _FLAT_SHARE = 3, 1e-3
+# -50 dB of full scale, where speech peaks at -30 to 0.
+_SILENT_PEAK = 10 ** (-50 / 20)
+
 
 class Decoded(NamedTuple):
-    """What a file holds: ``samples`` (T,) int16, mono at 16 kHz, and lhotse's record of the file."""
+    """What a file holds: ``samples`` (T,) int16, mono at the rate asked for, and lhotse's record of the file."""
 
     samples: Samples
     recording: Recording
 
 
-def decode(path: Path, id: str, size: int) -> Decoded:
+def decode(
+    path: Path,
+    id: str,
+    size: int,
+    sample_rate: int = SAMPLE_RATE,
+    require: Callable[[npt.NDArray[np.float32]], None] | None = None,
+) -> Decoded:
     """Read a file whole.
 
     Args:
         path: the file.
         id: names the recording.
         size: of the file, in bytes.
+        sample_rate: of the samples, in Hz, whatever that of the file.
+        require: looks at the file's own samples (T,) in [-1, 1] and raises ValueError for those not wanted.
 
     Raises:
-        ValueError: the file is empty, truncated, not audio or holds something else than finite numbers.
+        ValueError: the file is empty, truncated, not audio or holds something else than finite numbers, or is not what
+            is required.
     """
     if size == 0:
         raise ValueError("the file is empty")
@@ -55,9 +72,11 @@ def decode(path: Path, id: str, size: int) -> Decoded:
     mono = samples.mean(axis=1)
     if not np.isfinite(mono).all():
         raise ValueError("a sample is not a finite number")
-    if rate != SAMPLE_RATE:
-        divisor = math.gcd(rate, SAMPLE_RATE)
-        mono = resample_poly(mono, SAMPLE_RATE // divisor, rate // divisor)
+    if require is not None:
+        require(mono)
+    if rate != sample_rate:
+        divisor = math.gcd(rate, sample_rate)
+        mono = resample_poly(mono, sample_rate // divisor, rate // divisor)
     recording = Recording(
         id=id,
         sources=[AudioSource(type="file", channels=list(range(channels)), source=str(path))],
@@ -66,6 +85,26 @@ def decode(path: Path, id: str, size: int) -> Decoded:
         duration=frames / rate,
     )
     return Decoded(np.clip(np.rint(mono * 32768), -32768, 32767).astype(np.int16), recording)
+
+
+def require_clean(samples: npt.NDArray[np.float32]) -> None:
+    """Refuse a recording that nobody should learn to speak from.
+
+    Args:
+        samples: (T,) float32 in [-1, 1], as recorded.
+
+    Raises:
+        ValueError: it is silent, or clipped: stays at full scale, three samples or longer, for more than a thousandth
+            of its length.
+    """
+    level = np.abs(samples)
+    if (peak := float(level.max())) < _SILENT_PEAK:
+        raise ValueError(f"silent: its peak is {peak:.5f} of full scale")
+    edges = np.flatnonzero(np.diff(level >= _FULL_SCALE, prepend=False, append=False))
+    runs = edges[1::2] - edges[::2]
+    share = float(runs[runs >= _FLAT_SAMPLES].sum()) / len(samples)
+    if share > _FLAT_SHARE:
+        raise ValueError(f"clipped: {100 * share:.1f} % of its samples stay at full scale")
 
 
 def clip_start(samples: Samples) -> int:

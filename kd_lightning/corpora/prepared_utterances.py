@@ -1,10 +1,10 @@
 """A corpus of utterances decoded once: a mapped int16 file, an index, the texts, and lhotse manifests.
 
-- ``audio.npy``: int16 at 16 kHz, all utterances after each other (115 MB an hour)
+- ``audio.npy``: int16, all utterances after each other (115 MB an hour at 16 kHz)
 - ``utterances.npy``: one record each: where its audio and its text are, split, speaker, SNR
 - ``texts.npy``: all texts as UTF-8 after each other
 - ``cuts_<split>.jsonl.gz``: lhotse cuts of the files themselves, to be opened lazily
-- ``corpus.json``: skipped files with the reason
+- ``corpus.json``: the sample rate, and skipped files with the reason
 - ``audio.digest``: of ``audio.npy``, once somebody has asked for it
 """
 
@@ -12,9 +12,10 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +25,7 @@ import numpy.typing as npt
 from lhotse import CutSet, SupervisionSegment
 from tqdm import tqdm
 
-from kd_lightning.corpora.decoding import Decoded, decode
+from kd_lightning.corpora.decoding import SAMPLE_RATE, Decoded, decode
 from kd_lightning.corpora.growing_npy import GrowingNpy
 from kd_lightning.corpora.mapped import AUDIO, Mapped
 from kd_lightning.corpora.utterance_files import Split, UtteranceFile
@@ -58,6 +59,7 @@ class PreparedUtterances(Mapped):
 
     Attributes:
         folder: where it lies.
+        sample_rate: of the audio, in Hz.
         skipped: reason by utterance id, for what could not be read.
         audio: (S,) int16, mapped.
         records: (N,) one an utterance, mapped.
@@ -70,7 +72,10 @@ class PreparedUtterances(Mapped):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.skipped: dict[str, str] = json.loads((folder / FACTS).read_text(encoding="utf-8"))["skipped"]
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        # Corpora used to be prepared at one rate, and did not say so.
+        self.sample_rate: int = facts.get("sample_rate", SAMPLE_RATE)
+        self.skipped: dict[str, str] = facts["skipped"]
 
     def text(self, record: np.void) -> str:
         """The text of an utterance, as the corpus has it."""
@@ -83,15 +88,22 @@ class PreparedUtterances(Mapped):
 
 
 def prepare_utterances(
-    name: str, splits: Mapping[Split, Iterable[UtteranceFile]], skipped: dict[str, str], data: Path
+    name: str,
+    splits: Mapping[Split, Iterable[UtteranceFile]],
+    skipped: dict[str, str],
+    data: Path,
+    sample_rate: int = SAMPLE_RATE,
+    require: Callable[[npt.NDArray[np.float32]], None] | None = None,
 ) -> PreparedUtterances:
     """Decode a corpus into ``<data>/prepared/<name>``, or open what is there already.
 
     Args:
-        name: stands for the corpus's files; another name when they change.
+        name: stands for the corpus's files and for what is done to them; another name when that changes.
         splits: the utterances of each split, read once and in order.
         skipped: what reading the splits leaves out, with the reason; files that cannot be decoded are added.
         data: folder for everything that is written.
+        sample_rate: of the audio, in Hz.
+        require: what a recording must be, see :func:`~kd_lightning.corpora.decoding.decode`; others are skipped.
 
     Raises:
         OSError: the disk is full (or the like); nothing is left behind.
@@ -103,7 +115,9 @@ def prepare_utterances(
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         try:
-            _write(aside, splits, skipped)
+            _write(
+                aside, splits, skipped, sample_rate, partial(decode, sample_rate=sample_rate, require=require)
+            )
             aside.rename(folder)
         except OSError as error:
             reason = error.strerror or error
@@ -113,7 +127,13 @@ def prepare_utterances(
     return PreparedUtterances(folder)
 
 
-def _write(folder: Path, splits: Mapping[Split, Iterable[UtteranceFile]], skipped: dict[str, str]) -> None:
+def _write(
+    folder: Path,
+    splits: Mapping[Split, Iterable[UtteranceFile]],
+    skipped: dict[str, str],
+    sample_rate: int,
+    read: Callable[[Path, str, int], Decoded],
+) -> None:
     with ExitStack() as files, ThreadPoolExecutor(os.cpu_count()) as pool:
         audio = files.enter_context(GrowingNpy(folder / AUDIO, np.dtype("<i2")))
         records = files.enter_context(GrowingNpy(folder / UTTERANCES, _RECORD))
@@ -121,7 +141,7 @@ def _write(folder: Path, splits: Mapping[Split, Iterable[UtteranceFile]], skippe
         bar = files.enter_context(tqdm(desc="decoding", unit="clip", mininterval=0.5, disable=None))
         for split, utterances in splits.items():
             cuts = files.enter_context(CutSet.open_writer(folder / _cuts_name(split)))
-            for file, decoded in _decode_all(utterances, pool, skipped):
+            for file, decoded in _decode_all(utterances, read, pool, skipped):
                 text = np.frombuffer(file.text.encode(), np.uint8)
                 record = (
                     _bounded(file.id, _ID_BYTES),
@@ -141,17 +161,21 @@ def _write(folder: Path, splits: Mapping[Split, Iterable[UtteranceFile]], skippe
     if skipped:
         first = "; ".join(f"{id}: {reason}" for id, reason in islice(skipped.items(), 5))
         _log.warning("skipped %d utterances: %s", len(skipped), first)
-    (folder / FACTS).write_text(json.dumps({"skipped": skipped}, indent=1), encoding="utf-8")
+    facts = {"sample_rate": sample_rate, "skipped": skipped}
+    (folder / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
 def _decode_all(
-    files: Iterable[UtteranceFile], pool: ThreadPoolExecutor, skipped: dict[str, str]
+    files: Iterable[UtteranceFile],
+    read: Callable[[Path, str, int], Decoded],
+    pool: ThreadPoolExecutor,
+    skipped: dict[str, str],
 ) -> Iterator[tuple[UtteranceFile, Decoded]]:
     """The files that can be read, in their order; the others are added to ``skipped``."""
 
     def attempt(file: UtteranceFile) -> Decoded | str:
         try:
-            return decode(file.path, file.id, file.path.stat().st_size)
+            return read(file.path, file.id, file.path.stat().st_size)
         except (ValueError, FileNotFoundError) as error:
             return str(error)
 
