@@ -1,12 +1,12 @@
-"""Common Voice and LibriTTS as data modules."""
+"""Common Voice and LibriTTS as data modules of recognition."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from kd_lightning.corpora import common_voice, libritts
-from kd_lightning.corpora.utterance_files import Split, UtteranceFile
-from kd_lightning.corpora.utterances import Utterances, fingerprint_of_files
+from kd_lightning.corpora import common_voice
+from kd_lightning.corpora.libritts_corpus import LibriTTSCorpus
+from kd_lightning.corpora.utterance_files import Split, UtteranceFile, fingerprint_of_files
+from kd_lightning.corpora.utterances import Utterances
 
 
 class CommonVoice(Utterances):
@@ -25,38 +25,6 @@ class CommonVoice(Utterances):
         return {split: common_voice.utterances(found, split, skipped) for split in Split}
 
 
-class LibriTTS(Utterances):
-    """LibriTTS (Zen et al. 2019).
-
-    Args:
-        parts: which published parts make the splits "train", "validation" and "test"; ``None``: train-clean-100,
-            dev-clean and test-clean.
-        download: whether to fetch the published archives of the parts that are missing.
-        arguments: see :class:`~kd_lightning.corpora.utterances.Utterances`.
-    """
-
-    def __init__(
-        self, *, parts: Mapping[str, Sequence[str]] | None = None, download: bool = False, **arguments: Any
-    ) -> None:
-        super().__init__(**arguments)
-        self._parts = (
-            libritts.PARTS if parts is None else {Split[key.upper()]: tuple(parts[key]) for key in parts}
-        )
-        self._download = download
-
-    def find(self) -> Path:
-        if self._download:
-            root = libritts.download_libritts(self._root or self._data / "published", self._parts)
-        else:
-            root = self._root if self._root is not None else self._written()
-        return libritts.find_libritts(root, self._parts).root
-
-    def fingerprint(self, folder: Path) -> str:
-        parts = [folder / part for split in Split for part in self._parts[split]]
-        return fingerprint_of_files(
-            [*parts, *(chapter for part in parts for chapter in sorted(part.glob("*/*")))]
-        )
-
-    def files(self, folder: Path, skipped: dict[str, str]) -> Mapping[Split, Iterable[UtteranceFile]]:
-        found = libritts.LibriTTSFolder(folder, self._parts)
-        return {split: libritts.utterances(found, split, skipped) for split in Split}
+class LibriTTS(LibriTTSCorpus, Utterances):
+    """LibriTTS (Zen et al. 2019); see :class:`~kd_lightning.corpora.libritts_corpus.LibriTTSCorpus` and
+    :class:`~kd_lightning.corpora.utterances.Utterances`."""

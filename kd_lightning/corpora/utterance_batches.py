@@ -8,12 +8,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset
 
 from kd_lightning.corpora.augment import Augment, Augmented, NoiseBank
-from kd_lightning.corpora.buckets import Integers, Item
-from kd_lightning.corpora.decoding import SAMPLE_RATE
+from kd_lightning.corpora.buckets import Integers, Seconds
 from kd_lightning.corpora.prepared_utterances import PreparedUtterances
+from kd_lightning.corpora.utterance_rows import UtteranceRows, texts_of
 from kd_lightning.frontend.features import SpecMasks
 from kd_lightning.frontend.text import normalise
 from kd_lightning.frontend.tokens import Tokens
@@ -65,8 +64,8 @@ class UtteranceBatch(NamedTuple):
         )
 
 
-class UtteranceDataset(Dataset[UtteranceBatch]):
-    """Reads whole batches from a prepared corpus; nothing of it is held in memory but row numbers.
+class UtteranceDataset(UtteranceRows[UtteranceBatch]):
+    """Reads whole batches from a prepared corpus, for recognition.
 
     Args:
         prepared: the corpus.
@@ -77,8 +76,6 @@ class UtteranceDataset(Dataset[UtteranceBatch]):
         augment: makes the views; None leaves every utterance as it is.
 
     Attributes:
-        prepared: the corpus.
-        rows: as given.
         labels: what a teacher said of each utterance in each view, sent with every batch; None without.
     """
 
@@ -91,41 +88,26 @@ class UtteranceDataset(Dataset[UtteranceBatch]):
         language: str,
         augment: Augment | None = None,
     ) -> None:
-        self.prepared = prepared
-        self.rows = rows
+        super().__init__(prepared, rows, visible)
         self.labels: UtteranceLabels | None = None
-        self._visible = visible
         self._tokens = tokens
         self._language = language
         self._augment = augment
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def seconds(self) -> npt.NDArray[np.float32]:
-        """(N,) length of each utterance."""
-        samples = self.prepared.records["samples"][self.rows]
-        return (samples / SAMPLE_RATE).astype(np.float32)
-
-    def view_seconds(self, utterances: Integers, view: int) -> npt.NDArray[np.float32]:
+    def view_seconds(self, utterances: Integers, view: int) -> Seconds:
         """(N,) lengths of the utterances at these positions (N,) in a view."""
         records = self.prepared.records[self.rows[utterances]]
-        seconds = records["samples"] / SAMPLE_RATE
+        seconds = records["samples"] / self.prepared.sample_rate
         if self._augment is not None:
             seconds /= [self._augment.speed_of(id.decode(), view) for id in records["id"].tolist()]
         return seconds.astype(np.float32)
 
-    def __getitem__(self, item: Item) -> UtteranceBatch:
-        return self.__getitems__([item])
-
-    def __getitems__(self, items: list[Item]) -> UtteranceBatch:
-        """The utterances and views ``items`` as one batch, in their order."""
-        chosen = [item.utterance for item in items]
+    def __getitems__(self, items: Sequence[tuple[int, int]]) -> UtteranceBatch:
+        chosen = [utterance for utterance, _ in items]
         records = self.prepared.records[self.rows[chosen]]
-        ids = [id.decode() for id in records["id"].tolist()]
+        ids = texts_of(records["id"])
         texts = [self.prepared.text(record) for record in records]
-        views = [self._view(*one) for one in zip(records, ids, [item.view for item in items], strict=True)]
+        views = [self._view(*one) for one in zip(records, ids, [view for _, view in items], strict=True)]
         visible = self._visible[chosen]
         tokens = [
             torch.tensor(self.spell(text) if seen else [], dtype=torch.long)
@@ -140,7 +122,7 @@ class UtteranceDataset(Dataset[UtteranceBatch]):
             masks=_stacked([(view.time_masks, view.frequency_masks) for view in views]),
             other_masks=self._other_masks(views, ids, items),
             ids=ids,
-            speakers=[speaker.decode() for speaker in records["speaker"].tolist()],
+            speakers=texts_of(records["speaker"]),
             texts=texts,
             snr=torch.from_numpy(records["snr"].astype(np.float32)),
             stored=None if self.labels is None else self._said(self.labels, items, ids),
@@ -150,14 +132,12 @@ class UtteranceDataset(Dataset[UtteranceBatch]):
         """Tokens of a text as the corpus writes it."""
         return self._tokens.encode(normalise(text, self._language))
 
-    def ids(self, begin: int, end: int) -> list[str]:
-        """The cut ids of the utterances from ``begin`` to before ``end``."""
-        return [id.decode() for id in self.prepared.records["id"][self.rows[begin:end]].tolist()]
-
-    def _said(self, labels: UtteranceLabels, items: list[Item], ids: list[str]) -> StoredUtterances:
+    def _said(
+        self, labels: UtteranceLabels, items: Sequence[tuple[int, int]], ids: list[str]
+    ) -> StoredUtterances:
         """What the teacher said, its sentences in the student's tokens."""
-        chosen = [item.utterance for item in items]
-        said, heard = labels.read(chosen, [item.view for item in items])
+        chosen = [utterance for utterance, _ in items]
+        said, heard = labels.read(chosen, [view for _, view in items])
         if not heard:
             return said
         seen = self._visible[chosen].tolist()
@@ -165,21 +145,21 @@ class UtteranceDataset(Dataset[UtteranceBatch]):
         return said._replace(heard=spelt(heard, trusted, self.spell))
 
     def _view(self, record: np.void, id: str, view: int) -> Augmented:
-        begin = int(record["start"])
-        samples = self.prepared.audio[begin : begin + int(record["samples"])]
-        waveform = samples * np.float32(1 / 32768)
+        waveform = self.waveform(record)
         if self._augment is None:
             none = np.empty((0, 2), np.float32)
             return Augmented(waveform, none, none)
         return self._augment(waveform, id, view, _WHITE_NOISE)
 
-    def _other_masks(self, views: list[Augmented], ids: list[str], items: list[Item]) -> SpecMasks:
+    def _other_masks(
+        self, views: list[Augmented], ids: list[str], items: Sequence[tuple[int, int]]
+    ) -> SpecMasks:
         if self._augment is None:
             return _stacked([(view.time_masks, view.frequency_masks) for view in views])
         return _stacked(
             [
-                self._augment.other_masks(id, item.view, len(view.waveform))
-                for view, id, item in zip(views, ids, items, strict=True)
+                self._augment.other_masks(id, number, len(view.waveform))
+                for view, id, (_, number) in zip(views, ids, items, strict=True)
             ]
         )
 

@@ -1,6 +1,8 @@
 """What a corpus of sentences gives before anything is decoded: which file, what is said in it, who says it."""
 
 import csv
+import hashlib
+from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -54,3 +56,12 @@ def read_snr(root: Path) -> dict[str, float]:
         except (KeyError, TypeError, ValueError) as error:
             where = f"{path}, line {rows.line_num}"
             raise ValueError(f"{where}: expected the columns path,voice,snr_db ({error!r})") from error
+
+
+def fingerprint_of_files(paths: Iterable[Path]) -> str:
+    """A name that changes with the place, size or time of any of these files."""
+    digest = hashlib.blake2b(digest_size=10)
+    for path in paths:
+        status = path.stat()
+        digest.update(f"{path.resolve()}\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
