@@ -1,5 +1,5 @@
 from itertools import combinations, pairwise
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -76,6 +76,6 @@ def test_padding_changes_nothing() -> None:
 
 def test_a_batch_of_sixteen_long_sentences_takes_well_under_a_second() -> None:
     attention = random_attention(16, 250, 100)
-    start = perf_counter()
+    start = process_time()
     durations_of(attention, torch.full((16,), 100), torch.full((16,), 1000), 4)
-    assert perf_counter() - start < 0.5
+    assert process_time() - start < 0.5

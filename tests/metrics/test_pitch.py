@@ -1,5 +1,5 @@
 from math import log, pi, sqrt
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -37,11 +37,11 @@ def test_a_vowel_has_its_own_pitch_and_silence_none(hertz: float) -> None:
     assert not fundamental_frequency(torch.zeros(RATE), RATE).any()
 
 
-def test_two_seconds_take_well_under_a_fifth_of_a_second() -> None:
+def test_two_seconds_take_a_processor_well_under_a_fifth_of_a_second() -> None:
     speech = vowel(120.0, 1.5)
-    start = perf_counter()
+    start = process_time()
     fundamental_frequency(speech, RATE)
-    assert perf_counter() - start < 0.2
+    assert process_time() - start < 0.2
 
 
 def test_a_frame_has_the_pitch_in_its_middle() -> None:

@@ -1,5 +1,5 @@
 from math import log, pi, sqrt
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -95,11 +95,11 @@ def test_it_is_the_library_s_distance_in_other_units() -> None:
     assert mel_cepstral_distortion(one, other) == pytest.approx(theirs * 10 * sqrt(2) / BINS)
 
 
-def test_two_seconds_take_well_under_a_fifth_of_a_second() -> None:
+def test_two_seconds_take_a_processor_well_under_a_fifth_of_a_second() -> None:
     one, other = smooth_mel(187), smooth_mel(200, seed=1)
-    start = perf_counter()
+    start = process_time()
     mel_cepstral_distortion(one, other)
-    assert perf_counter() - start < 0.2
+    assert process_time() - start < 0.2
 
 
 def test_stft_distance_is_0_for_itself_and_grows_with_noise() -> None:
