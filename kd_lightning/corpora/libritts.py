@@ -7,7 +7,7 @@ Zen et al., "LibriTTS: A Corpus Derived from LibriSpeech for Text-to-Speech", 20
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Container, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,7 +106,10 @@ def download_libritts(folder: Path, parts: Mapping[Split, Sequence[str]] = PARTS
 
 
 def utterances(
-    folder: LibriTTSFolder, split: Split, skipped: MutableMapping[str, str]
+    folder: LibriTTSFolder,
+    split: Split,
+    skipped: MutableMapping[str, str],
+    speakers: Container[str] | None = None,
 ) -> Iterator[UtteranceFile]:
     """The utterances of a split, sorted by part, speaker, chapter and name, read as they are asked for.
 
@@ -114,10 +117,13 @@ def utterances(
         folder: the corpus.
         split: which of its parts.
         skipped: gets the reason by path in the corpus for each utterance that is left out.
+        speakers: whose; ``None`` for everybody's.
     """
     snr = read_snr(folder.root)
     for part in folder.parts[split]:
         for speaker in _folders(folder.root / part):
+            if speakers is not None and speaker.name not in speakers:
+                continue
             for chapter in _folders(speaker):
                 inside = chapter.relative_to(folder.root).as_posix()
                 for id, path, text in _chapter(chapter, inside, skipped):
