@@ -63,7 +63,7 @@ def run_stage(config: dict[str, Any]) -> dict[str, Any]:
         log.info("%s: %s", config["stage"], folder)
         experiment = build_experiment(config, folder)
         if rank() == 0:
-            recorded = config | {"classes": experiment.datamodule.classes}
+            recorded = config | recorded_of(experiment.datamodule)
             write(folder / "config.json", json.dumps(recorded, indent=2) + "\n")
         fit(experiment, folder)
         test(experiment, folder)
@@ -71,6 +71,12 @@ def run_stage(config: dict[str, Any]) -> dict[str, Any]:
             write_results(config, experiment, folder)
         experiment.trainer.strategy.barrier()
     return read_metrics(folder)
+
+
+def recorded_of(datamodule: Any) -> dict[str, Any]:
+    """What follows from the corpus and others need to build the network again."""
+    voices = {"voices": datamodule.voices} if hasattr(datamodule, "voices") else {}
+    return {"classes": datamodule.classes, **voices}
 
 
 def sources(config: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +94,8 @@ def check_same_config(config: dict[str, Any], folder: Path) -> None:
     if not path.is_file():
         return
     before = json.loads(path.read_text())
-    before.pop("classes", None)
+    for key in ("classes", "voices"):
+        before.pop(key, None)
     if lines := difference(before, config):
         shown = "\n  ".join(lines[:12])
         raise FileExistsError(
@@ -158,15 +165,14 @@ def write_results(config: dict[str, Any], experiment: Experiment, folder: Path) 
     with whole(folder / WEIGHTS) as beside:
         save_file({name: tensor.contiguous() for name, tensor in student.state_dict().items()}, beside)
     write(folder / "predictions.jsonl", "".join(json.dumps(line) + "\n" for line in distiller.predictions))
-    clip = torch.zeros(1, datamodule.clip_samples)
-    seconds = datamodule.clip_samples / datamodule.sample_rate
-    latency = efficiency.latency(lambda: student(clip))
+    example, seconds = distiller.measured(datamodule)
+    latency = efficiency.latency(lambda: student(*example))
     metrics = {
         "stage": config["stage"],
         "network": type(student.network).__name__,
         "seed": config["seed"],
         "params": efficiency.parameters(student),
-        "macs": efficiency.macs(student, clip),
+        "macs": efficiency.macs(student, *example),
         "size_bytes": (folder / WEIGHTS).stat().st_size,
         "clip_seconds": seconds,
         "latency_ms": latency._asdict(),

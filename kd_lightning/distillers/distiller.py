@@ -94,6 +94,11 @@ class Distiller(pl.LightningModule):
         """95 % intervals of a test's metrics by key, from :attr:`predictions`; each task writes its own."""
         raise NotImplementedError
 
+    def measured(self, datamodule: Any) -> tuple[tuple[Any, ...], float]:
+        """What the student's costs are measured on: its arguments, and the seconds of audio that they stand for."""
+        samples: int = datamodule.clip_samples
+        return (torch.zeros(1, samples),), samples / float(datamodule.sample_rate)
+
     def part(self, step: Any, term: Term) -> Any:
         """What a term reads of a step: all of it, unless the step is of several tasks."""
         return step
@@ -110,11 +115,14 @@ class Distiller(pl.LightningModule):
     # One step
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        step = self.run_networks(batch)
+        return self.loss_of(self.run_networks(batch))
+
+    def loss_of(self, step: Any, **beside: Tensor) -> Tensor:
+        """The loss to differentiate; what is given ``beside`` is logged with the terms."""
         with torch.autocast(self.device.type, enabled=False):
             sums = {key: term(self.part(step, term)) for key, term in self.terms.items()}  # type: ignore[arg-type]
         loss, means = self.weigh(sums)
-        self._log_terms({"loss": loss.detach(), **means})
+        self._log_terms({"loss": loss.detach(), **means, **beside})
         return loss
 
     def weigh(self, sums: Mapping[str, Summed]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -52,6 +52,11 @@ class Term(nn.Module):
     student_paths: tuple[str, ...] = ()
     teacher_paths: tuple[str, ...] = ()
 
+    @property
+    def is_sized(self) -> bool:
+        """Whether :meth:`size` has to see a dry batch."""
+        return bool(self.student_paths)
+
     def size(self, step: Any) -> None:
         """Create what depends on the shapes of one dry batch. Most terms have nothing to create."""
 

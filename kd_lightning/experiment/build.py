@@ -26,6 +26,7 @@ from kd_lightning.experiment.finished import (
     build_model,
     finished_config,
     finished_model,
+    listening,
     without_weights,
 )
 from kd_lightning.experiment.loggers import build_loggers
@@ -100,13 +101,14 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
         teacher=live,
         stored=stored,
         **_hearing(config, datamodule, live),
+        **listening(config),
         optimizer=build(config["optimizer"]),
         scheduler=build(config["scheduler"]),
         **({"quantisation": build(config["quantisation"])} if config["quantisation"] else {}),
     )
     if config["quantisation"]:
         notes.append("trained and validated with the rounding of its int8 export")
-    if any(term.student_paths for term in distiller.terms.values()):
+    if any(term.is_sized for term in distiller.terms.values()):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config["seed"])
             distiller.size_terms(next(iter(datamodule.train_dataloader())))
@@ -172,7 +174,7 @@ def build_student(config: dict[str, Any], datamodule: Any) -> WaveformModel:
         node = node | {"network": without_weights(node["network"])}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["seed"])
-        student = build_model(node, len(datamodule.classes), config["task"])
+        student = build_model(node, len(datamodule.classes), config["task"], voices_of(datamodule))
     if node["run"] is not None:
         if isinstance(node["run"], list):
             raise ValueError("student.run: a student starts from one run, an ensemble is for teacher.run")
@@ -205,10 +207,8 @@ def build_teacher(
             "choose one of teacher=moving_average (or earlier_copy), teacher.run and teacher.checkpoint"
         )
     if average:
-        if config["task"] == "recognition":
-            raise ValueError(
-                "teacher.average follows keyword spotters: name a finished recogniser in teacher.run"
-            )
+        if config["task"] != "keyword":
+            raise ValueError("teacher.average follows keyword spotters: name a finished run in teacher.run")
         if student is None:
             raise ValueError("the moving average of a student has said nothing before the student is trained")
         average_of_student: MovingAverage = build(average, MovingAverage, student=student)
@@ -220,9 +220,9 @@ def build_teacher(
             "this stage learns from a teacher: set teacher.run=<folder of a finished run>, or transfer=none"
         )
     runs = [Path(each) for each in (run if isinstance(run, list) else [run])]
-    if len(runs) > 1 and config["task"] == "recognition":
+    if len(runs) > 1 and config["task"] != "keyword":
         raise ValueError(
-            "teacher.run: several recognisers hear several sentences, so one of them has to teach"
+            "teacher.run: several teachers hear or say several things, so one of them has to teach"
         )
     teachers = [_teacher_of_run(each, config["task"], datamodule) for each in runs]
     return teachers[0] if len(teachers) == 1 else Ensemble(teachers)
@@ -235,6 +235,11 @@ def _hearing(config: dict[str, Any], datamodule: Any, teacher: Any) -> dict[str,
     labels = config["labels"]
     pieces = teacher_pieces(config, teacher, datamodule)
     return {"hearing": Hearing(pieces, datamodule.spell, labels["decoding"], labels["max_wer"])}
+
+
+def voices_of(datamodule: Any) -> int:
+    """Number of speakers of a corpus, where its networks speak."""
+    return max(1, len(getattr(datamodule, "voices", ())))
 
 
 def _teacher_of_run(run: Path, task: str, datamodule: Any) -> WaveformModel:
@@ -257,7 +262,9 @@ def _teacher_of_checkpoint(node: dict[str, Any], task: str, datamodule: Any) -> 
         raise ValueError("teacher.checkpoint needs a teacher with a network: choose teacher=<network>")
     with torch.random.fork_rng(devices=[]):
         network = without_weights(node["network"])
-        teacher = build_model(node | {"network": network}, len(datamodule.classes), task)
+        teacher = build_model(
+            node | {"network": network}, len(datamodule.classes), task, voices_of(datamodule)
+        )
     run = path.parents[1]
     if (run / "config.json").is_file():
         check_same_task(run, node, "teacher", teacher, datamodule)

@@ -76,7 +76,8 @@ def conf_folder() -> Path:
 def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
     """The resolved config of one stage as plain values.
 
-    ``stages.<stage>`` is merged over the root, and terms that it sets to null are taken out; a stage without a teacher
+    ``stages.<stage>`` is merged over the root, a part of it that has its own ``_target_`` replaces the root's, and terms
+    that it sets to null are taken out; a stage without a teacher
     drops the transfer recipe; ``stage=teacher`` and ``stage=assistant`` train the teacher's and the assistant's network
     in the student's place.
 
@@ -92,7 +93,8 @@ def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
     composed = request.config
     if stage not in STAGES:
         raise ValueError(f"stage={stage}: there are {', '.join(STAGES)}")
-    config = OmegaConf.merge(composed, {"stage": stage}, composed.stages[stage])
+    own = composed.stages[stage]
+    config = OmegaConf.merge(_with_own_parts(composed, own), {"stage": stage}, own)
     assert isinstance(config, DictConfig)
     for key, value in values.items():
         OmegaConf.update(config, key.replace("__", "."), value)
@@ -119,6 +121,15 @@ def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
     _without_nulls(resolved["distiller"])
     resolved["overrides"] = list(request.overrides)
     return {str(key): value for key, value in resolved.items()}
+
+
+def _with_own_parts(composed: DictConfig, own: DictConfig) -> DictConfig:
+    """The root config with those parts of a stage that name a ``_target_``: they replace what is there, all of it."""
+    config = composed.copy()
+    for key, part in own.items():
+        if isinstance(part, DictConfig) and "_target_" in part:
+            config[key] = part
+    return config
 
 
 def _in_the_students_place(node: Any, role: str) -> dict[str, Any]:

@@ -14,24 +14,33 @@ from pytorch_lightning import LightningDataModule
 from torch import nn
 
 from kd_lightning.distillers.distiller import Distiller
+from kd_lightning.distillers.round_trip import RoundTrip
 from kd_lightning.experiment.compose import with_keys
 from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.targets import build, resolve
+from kd_lightning.models.acoustic_model import AcousticModel
 from kd_lightning.models.recogniser import Recogniser
+from kd_lightning.models.vocoder import Vocoder
 from kd_lightning.models.waveform_model import WaveformModel
 from kd_lightning.teachers.finished_run import WEIGHTS, check_classes, check_rate, load_weights
 
 # What joins a network to its frontend, by task.
-MODELS: dict[str, type[WaveformModel]] = {"keyword": WaveformModel, "recognition": Recogniser}
+MODELS: dict[str, type[WaveformModel]] = {
+    "keyword": WaveformModel,
+    "recognition": Recogniser,
+    "synthesis": AcousticModel,
+    "vocoding": Vocoder,
+}
 
 
-def build_model(node: dict[str, Any], classes: int, task: str = "keyword") -> WaveformModel:
+def build_model(node: dict[str, Any], classes: int, task: str = "keyword", voices: int = 1) -> WaveformModel:
     """A network with its frontend, sized by what the corpus says.
 
     Args:
         node: ``{"network": …, "frontend": …}``.
         classes: number of classes, or of tokens.
         task: ``config["task"]``.
+        voices: number of speakers, where a network speaks.
 
     Raises:
         ValueError: the network gives another number of scores or does not take such features, or there is no such task.
@@ -41,8 +50,16 @@ def build_model(node: dict[str, Any], classes: int, task: str = "keyword") -> Wa
     frontend = build(node["frontend"], nn.Module)
     # Networks of other libraries have their sizes in the config, and published recognisers their tokens.
     wanted = inspect.signature(resolve(node["network"].get("_target_"))).parameters
-    sizes = {key: size for key, size in (("bins", frontend.bins), ("classes", classes)) if key in wanted}
+    known = {
+        "bins": frontend.bins,
+        "classes": classes,
+        "speakers": voices,
+        "hop_length": getattr(frontend, "hop_length", None),
+    }
+    sizes = {key: size for key, size in known.items() if key in wanted}
     model = MODELS[task](frontend, build(node["network"], nn.Module, **sizes))
+    if task == "vocoding":
+        return model
     if "classes" not in wanted and not hasattr(model.network, "tokens"):
         _require_scores(model, node["network"]["_target_"], classes)
     return model
@@ -107,7 +124,8 @@ def finished_model(run: Path) -> tuple[WaveformModel, dict[str, Any]]:
     """
     config = finished_config(run)
     student = config["student"] | {"network": without_weights(config["student"]["network"])}
-    model = build_model(student, len(config["classes"]), config["task"])
+    voices = len(config.get("voices") or [""])
+    model = build_model(student, len(config["classes"]), config["task"], voices)
     if getattr(model.network, "pieces", config["classes"]) != config["classes"]:
         raise ValueError(
             f"{run} was made with other tokens than the files of its network name now: put those back that it was made "
@@ -115,6 +133,46 @@ def finished_model(run: Path) -> tuple[WaveformModel, dict[str, Any]]:
         )
     load_weights(model, run)
     return model.eval(), config
+
+
+def listening(config: dict[str, Any]) -> dict[str, Any]:
+    """What makes mels heard and what listens, for tasks that speak: arguments of their distillers.
+
+    Raises:
+        FileNotFoundError, ValueError: a run is not there, or of another task.
+    """
+    if config["task"] not in ("synthesis", "vocoding"):
+        return {}
+    listening: dict[str, Any] = {}
+    if run := config["recogniser"]:
+        listening["round_trip"] = _round_trip(Path(run))
+    if config["task"] == "synthesis" and (run := config["vocoder"]):
+        listening["vocoder"] = _vocoder(Path(run))
+    return listening
+
+
+def _vocoder(run: Path) -> Vocoder:
+    """The network of a finished vocoder.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it is of another task.
+    """
+    model, config = finished_model(run)
+    if not isinstance(model, Vocoder):
+        raise ValueError(f"vocoder={run} is of task={config['task']}: name the run of a vocoder")
+    return model
+
+
+def _round_trip(run: Path) -> RoundTrip:
+    """What listens to synthesis: the network of a finished recogniser.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it is of another task.
+    """
+    model, config = finished_model(run)
+    if not isinstance(model, Recogniser):
+        raise ValueError(f"recogniser={run} is of task={config['task']}: name the run of a recogniser")
+    return RoundTrip(model, config["classes"], config["corpus"]["language"])
 
 
 def fingerprint(run: str | None) -> str | None:
@@ -215,6 +273,7 @@ def build_scorer(evaluation: Evaluation) -> tuple[Distiller, pl.Trainer]:
         student=evaluation.model,
         teacher=None,
         optimizer=build(config["optimizer"]),
+        **listening(config),
     )
     return distiller, pl.Trainer(
         devices=1, logger=False, enable_checkpointing=False, use_distributed_sampler=False

@@ -11,6 +11,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from kd_lightning.callbacks.progress import StageProgress
 from kd_lightning.distillers.hypotheses import HypothesisListener
+from kd_lightning.distillers.reading import read_aloud
 from kd_lightning.distillers.shared_tokens import require_shared_tokens
 from kd_lightning.experiment.build import build_corpus, build_teacher, learns_from_teacher
 from kd_lightning.experiment.process import prepare_process
@@ -19,8 +20,10 @@ from kd_lightning.experiment.targets import build
 from kd_lightning.experiment.tokens import teacher_pieces
 from kd_lightning.labels.clip_labeller import ClipLabeller
 from kd_lightning.labels.labeller import Labeller
+from kd_lightning.labels.sentence_labeller import SentenceLabeller
 from kd_lightning.labels.utterance_labeller import UtteranceLabeller
 from kd_lightning.labels.writer import LabelWriter
+from kd_lightning.models.acoustic_model import AcousticModel
 from kd_lightning.models.recogniser import Recogniser
 
 
@@ -86,4 +89,24 @@ def _utterance_labeller(config: dict[str, Any], datamodule: Any, writer: LabelWr
     )
 
 
-_LABELLERS = {"keyword": _clip_labeller, "recognition": _utterance_labeller}
+def _sentence_labeller(config: dict[str, Any], datamodule: Any, writer: LabelWriter) -> Labeller:
+    teacher = build_teacher(config, datamodule)
+    if not isinstance(teacher, AcousticModel):
+        raise ValueError("labels of sentences are of an acoustic network: set teacher.run=<its finished run>")
+    return SentenceLabeller(
+        teacher.eval(), writer, datamodule.views_dataloader, datamodule.view_ids, read_aloud
+    )
+
+
+def _no_labeller(config: dict[str, Any], datamodule: Any, writer: LabelWriter) -> Labeller:
+    raise ValueError(
+        "a vocoder speaks faster than its words could be read back: set teacher.stored=false, and it teaches live"
+    )
+
+
+_LABELLERS = {
+    "keyword": _clip_labeller,
+    "recognition": _utterance_labeller,
+    "synthesis": _sentence_labeller,
+    "vocoding": _no_labeller,
+}

@@ -11,11 +11,13 @@ from torch import nn
 from kd_lightning.distillers.recognition_matching import AttentionMatching, TokenMatching
 from kd_lightning.distillers.recognition_terms import RecognitionTerm
 from kd_lightning.distillers.shared_tokens import compares_scores
+from kd_lightning.distillers.synthesis_terms import SynthesisTerm
 from kd_lightning.experiment.finished import fingerprints, finished_config
 from kd_lightning.experiment.targets import build
 from kd_lightning.labels.fingerprint import Fingerprint
 from kd_lightning.labels.format import facts
 from kd_lightning.labels.reader import Store, open_labels
+from kd_lightning.labels.speech_reader import open_speech_labels
 from kd_lightning.labels.utterance_reader import open_utterance_labels
 
 
@@ -41,7 +43,9 @@ def fingerprint_of(config: dict[str, Any], datamodule: Any) -> Fingerprint:
         top_k=config["labels"]["top_k"],
         taps=sorted({path for term in terms.values() for path in term.teacher_paths}),
     )
-    return _of_utterances(fingerprint, terms, config) if config["task"] == "recognition" else fingerprint
+    if config["task"] == "recognition":
+        return _of_utterances(fingerprint, terms, config)
+    return _of_sentences(fingerprint, terms) if config["task"] == "synthesis" else fingerprint
 
 
 def open_stored(config: dict[str, Any], datamodule: Any) -> Store:
@@ -53,6 +57,8 @@ def open_stored(config: dict[str, Any], datamodule: Any) -> Store:
     stored = config["teacher"]["stored"]
     folder = Path(config["folder"]).parent / "label" if stored is True else Path(stored)
     expected = fingerprint_of(config, datamodule)
+    if config["task"] == "synthesis":
+        return open_speech_labels(folder, expected)
     if config["task"] != "recognition":
         return open_labels(folder, expected)
     max_wer = config["labels"]["max_wer"]
@@ -94,6 +100,16 @@ def _of_utterances(
         logits=logits,
         decoding=decoding if any(term.needs_hypotheses for term in asking) else None,
     )
+
+
+def _of_sentences(fingerprint: Fingerprint, terms: Mapping[str, SynthesisTerm]) -> Fingerprint:
+    """What an acoustic network says: mels and durations, nothing of frames."""
+    if forced := [key for key, term in terms.items() if term.needs_forced]:
+        raise ValueError(
+            f"the terms {forced} read what the teacher says after the student's target, which is not stored: set "
+            "teacher.stored=false, or take transfer=taught_mels"
+        )
+    return fingerprint._replace(top_k=None, logits=False)
 
 
 def _runs(node: dict[str, Any]) -> list[Path]:

@@ -37,6 +37,7 @@ SETTINGS = (
     "kd_lightning.corpora.augment.Augment",
     "kd_lightning.corpora.synthetic.SyntheticSpeechCommands",
     "kd_lightning.corpora.synthetic_sentences.",
+    "kd_lightning.corpora.synthetic_voice.",
     "kd_lightning.distillers.weights.",
 )
 

@@ -3,11 +3,11 @@
 import warnings
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -30,7 +30,7 @@ def size_bytes(module: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def macs(module: nn.Module, *example: Tensor) -> int:
+def macs(module: nn.Module, *example: Any) -> int:
     """Multiply-accumulates of one forward pass: those of convolutions and matrix products.
 
     Element-wise operations and the Fourier transform of a frontend are not counted, as is usual in papers.

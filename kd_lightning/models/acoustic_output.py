@@ -23,6 +23,10 @@ class Sentences(NamedTuple):
         """The sentences on a device."""
         return Sentences(*(tensor.to(device, non_blocking=non_blocking) for tensor in self))
 
+    def rows(self, rows: Tensor) -> "Sentences":
+        """The sentences at ``rows`` (N,)."""
+        return Sentences(*(tensor[rows] for tensor in self))
+
 
 class Recorded(NamedTuple):
     """How sentences were spoken: by a person, or by a teacher.
@@ -41,6 +45,21 @@ class Recorded(NamedTuple):
     pitch: Tensor | None = None
     energy: Tensor | None = None
 
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Recorded":
+        """The same on a device."""
+        parts = {
+            name: part.to(device, non_blocking=non_blocking)
+            for name, part in self._asdict().items()
+            if part is not None
+        }
+        return self._replace(**parts)
+
+    def rows(self, rows: Tensor) -> "Recorded":
+        """The utterances at ``rows`` (N,)."""
+        return self._replace(
+            **{name: part[rows] for name, part in self._asdict().items() if part is not None}
+        )
+
 
 class AcousticOutput(NamedTuple):
     """What an acoustic network says.
@@ -54,6 +73,7 @@ class AcousticOutput(NamedTuple):
         stop_logits: (B, S) whether the utterance ends with this step; ``None`` for a network without a decoder.
         attention: (B, S, U) of the decoder over the tokens; ``None`` without one.
         hidden: (B, S, D) states of the decoder; ``None`` without one.
+        durations: (B, U) int64, frames of each token of what was said; ``None`` for a network that does not know.
         log_durations: (B, U) ln(1 + frames) of each token; ``None`` where they are not predicted.
         pitch: (B, U) as in :class:`Recorded`; ``None`` where it is not predicted.
         energy: (B, U) as in :class:`Recorded`; ``None`` where it is not predicted.
@@ -67,6 +87,7 @@ class AcousticOutput(NamedTuple):
     stop_logits: Tensor | None = None
     attention: Tensor | None = None
     hidden: Tensor | None = None
+    durations: Tensor | None = None
     log_durations: Tensor | None = None
     pitch: Tensor | None = None
     energy: Tensor | None = None

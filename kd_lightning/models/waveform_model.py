@@ -5,6 +5,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from kd_lightning.frontend.features import LogMel, SpecMasks
+from kd_lightning.frontend.mel import Mel
 from kd_lightning.frontend.raw_waveform import RawWaveform
 
 
@@ -30,7 +31,7 @@ class WaveformModel(nn.Module):
             network hears a fixed window of one second.
     """
 
-    def __init__(self, frontend: LogMel | RawWaveform, network: nn.Module) -> None:
+    def __init__(self, frontend: LogMel | RawWaveform | Mel, network: nn.Module) -> None:
         super().__init__()
         self.frontend = frontend
         self.network = network

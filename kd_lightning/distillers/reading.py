@@ -1,0 +1,44 @@
+"""A teacher reads sentences aloud, for students to learn from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kd_lightning.labels.speech import TaughtSpeech
+from kd_lightning.losses.monotonic_alignment import durations_of
+from kd_lightning.metrics.alignment import focus_rate
+from kd_lightning.models.acoustic_model import AcousticModel
+from kd_lightning.models.acoustic_output import AcousticOutput, Recorded, Sentences
+
+
+@torch.no_grad()
+def read_aloud(teacher: AcousticModel, sentences: Sentences) -> TaughtSpeech:
+    """Have a teacher read sentences, freely.
+
+    Args:
+        teacher: in eval mode.
+        sentences: B of them.
+    """
+    said = teacher(sentences)
+    focus = torch.ones(len(said.frames), device=said.mel.device)
+    if said.attention is not None:
+        focus = focus_rate(said.attention, steps_of(said))
+    ended = torch.ones_like(focus, dtype=torch.bool) if said.ended is None else said.ended
+    recorded = Recorded(said.mel, said.frames, spoken_durations(said, sentences))
+    return TaughtSpeech(recorded, focus, ended)
+
+
+def spoken_durations(said: AcousticOutput, sentences: Sentences) -> Tensor | None:
+    """Frames (B, U) of each token of what a network says: its own, or those of a monotonic path through its attention.
+
+    ``None`` for a network that has neither.
+    """
+    if said.durations is not None or said.attention is None:
+        return said.durations
+    return durations_of(said.attention, sentences.lengths, said.frames, said.frames_per_step)
+
+
+def steps_of(said: AcousticOutput) -> Tensor:
+    """(B,) steps of a decoder that are not padding."""
+    return (said.frames + said.frames_per_step - 1) // said.frames_per_step

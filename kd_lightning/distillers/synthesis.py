@@ -1,0 +1,272 @@
+"""Speech synthesis, text to mel: sentences in, mels out, by a decoder with attention or by durations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kd_lightning.corpora.spoken_batches import SpokenBatch
+from kd_lightning.distillers.reading import read_aloud, spoken_durations, steps_of
+from kd_lightning.distillers.same_mel import require_same_mel
+from kd_lightning.distillers.speaking import Said, SpeakingDistiller
+from kd_lightning.distillers.speech_scores import MelPair, attended, in_its_own_time
+from kd_lightning.distillers.spoken import Spoken
+from kd_lightning.distillers.synthesis_terms import SynthesisStep, SynthesisTerm
+from kd_lightning.labels.speech import TaughtSpeech
+from kd_lightning.losses.monotonic_alignment import durations_of
+from kd_lightning.metrics.durations import duration_error
+from kd_lightning.models.acoustic_model import AcousticModel
+from kd_lightning.models.acoustic_output import AcousticOutput, Recorded
+from kd_lightning.models.griffin_lim import GriffinLim
+from kd_lightning.models.vocoder import Vocoder
+
+# Sentences of a live teacher after which its mean focus rate is looked at.
+_LISTENED = 64
+
+
+class SynthesisDistiller(SpeakingDistiller):
+    """Distils a network that turns text into mels.
+
+    A student learns each sentence from its recording or from what the teacher says, never from a mean of both: where
+    the recording is hidden from the teacher alone, elsewhere from the teacher in a share of the steps. What the teacher
+    did not read to the end, or without attending to one token at a time, is not learnt.
+
+    Args:
+        classes: the tokens by number.
+        taught_share: how often the teacher is followed where there is a recording.
+        min_focus: sentences that the teacher reads with a lower focus rate are not learnt, and neither is a teacher
+            whose mean is lower.
+        vocoder: what makes the mels of a test heard; ``None``: Griffin-Lim.
+        arguments: see :class:`~kd_lightning.distillers.speaking.SpeakingDistiller`.
+
+    Raises:
+        ValueError: teacher, student and vocoder do not speak the same mels.
+    """
+
+    student: AcousticModel
+    teacher: AcousticModel | None
+
+    def __init__(
+        self,
+        classes: list[str],
+        taught_share: float = 0.5,
+        min_focus: float = 0.8,
+        vocoder: Vocoder | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(**arguments)
+        require_same_mel(self.student, self.teacher, "teacher")
+        require_same_mel(self.student, vocoder, "vocoder")
+        self.classes = classes
+        self.taught_share, self.min_focus = taught_share, min_focus
+        self.vocoder: Any = (
+            vocoder.requires_grad_(False) if vocoder is not None else GriffinLim(self.student.frontend)
+        )
+        terms = [term for term in arguments["terms"].values() if isinstance(term, SynthesisTerm)]
+        self._asks = {
+            name: any(getattr(term, f"needs_{name}") for term in terms)
+            for name in ("taught", "forced", "free", "durations", "prosody")
+        }
+        self._focus: list[float] = []
+
+    def is_fixed(self, key: str) -> bool:
+        return super().is_fixed(key) or key.startswith("vocoder.")
+
+    def train(self, mode: bool = True) -> SynthesisDistiller:
+        super().train(mode)
+        self.vocoder.eval()
+        return self
+
+    # One step
+
+    def run_networks(self, batch: SpokenBatch) -> SynthesisStep:  # type: ignore[override]
+        sentences = batch.sentences
+        recorded = self._recorded(batch)
+        taught = self._taught(batch)
+        if taught is None:
+            target, from_teacher, learnt = recorded, torch.zeros_like(batch.labelled), batch.labelled
+        else:
+            trusted = taught.trusted(self.min_focus)
+            # The draw follows from the step's seed, so a restart repeats it.
+            follow = torch.rand(len(trusted)).to(trusted.device) < self.taught_share
+            from_teacher = trusted & (follow | ~batch.labelled)
+            target = either(from_teacher, taught.recorded, recorded)
+            learnt = from_teacher | batch.labelled
+        student = self.student(sentences, target)
+        forced = None
+        if self.teacher is not None and self._asks["forced"]:
+            with torch.no_grad():
+                forced = self.teacher(sentences, target)
+        free = self.student.free(sentences, target.frames) if self._asks["free"] else None
+        return SynthesisStep(sentences, target, from_teacher, student, forced, free).only(learnt)
+
+    def _recorded(self, batch: SpokenBatch) -> Recorded:
+        """The recordings of a batch, with durations and prosody if a term asks for them."""
+        recorded = self.student.hear(batch.waveform, batch.samples)
+        if not self._asks["durations"]:
+            return recorded
+        if batch.durations is not None:
+            durations = in_frames(batch.durations, recorded.frames, self.student.frontend.hop_seconds)
+        elif self.teacher is not None:
+            durations = self._aligned(self.teacher, batch, recorded)
+        else:
+            raise ValueError(
+                "the corpus has no durations (<id>.phones.tsv beside each recording) and this stage no teacher to "
+                "align it: choose a student with a decoder, or a stage with a teacher"
+            )
+        return recorded._replace(durations=durations)
+
+    @torch.no_grad()
+    def _aligned(self, teacher: AcousticModel, batch: SpokenBatch, recorded: Recorded) -> Tensor:
+        """Frames (B, U) of each token, by a monotonic path through the teacher's attention to the recordings."""
+        said = teacher(batch.sentences, recorded)
+        if said.attention is None:
+            raise ValueError(
+                "the corpus has no durations, and this teacher has no attention to take them from: choose a teacher "
+                "with a decoder (teacher=tacotron2_embedded)"
+            )
+        return durations_of(said.attention, batch.sentences.lengths, recorded.frames, said.frames_per_step)
+
+    def _taught(self, batch: SpokenBatch) -> TaughtSpeech | None:
+        """What the teacher says, or has said; ``None`` if no term learns from it."""
+        if not self._asks["taught"]:
+            return None
+        if batch.stored is not None:
+            return batch.stored
+        if self.teacher is None:
+            return None
+        taught = read_aloud(self.teacher, batch.sentences)
+        if len(self._focus) < _LISTENED:
+            self._focus += taught.focus.tolist()
+            if len(self._focus) >= _LISTENED:
+                require_focus(self._focus, self.min_focus)
+        return taught
+
+    # Validation and test: the student speaks freely
+
+    @torch.no_grad()
+    def say(self, batch: SpokenBatch) -> list[Said]:
+        said = self.student(batch.sentences)
+        recorded = self.student.hear(batch.waveform, batch.samples)
+        scores = self._timing(batch, said, recorded)
+        return [Said(self._spoken(batch, row, said, recorded), scores[row]) for row in range(len(batch.ids))]
+
+    @torch.no_grad()
+    def say_mels(self, batch: SpokenBatch) -> list[MelPair]:
+        said = self.student(batch.sentences)
+        recorded = self.student.hear(batch.waveform, batch.samples)
+        return [
+            MelPair(_array(one[:, :there]), _array(other[:, :here]))
+            for one, there, other, here in zip(
+                recorded.mel, recorded.frames.tolist(), said.mel, said.frames.tolist(), strict=True
+            )
+        ]
+
+    def judge(self, one: Spoken) -> dict[str, float]:
+        frontend = self.student.frontend
+        return in_its_own_time(one, frontend.sample_rate, frontend.hop_seconds)
+
+    def _timing(self, batch: SpokenBatch, said: AcousticOutput, recorded: Recorded) -> list[dict[str, float]]:
+        """How the student went through each sentence."""
+        scores: list[dict[str, float]] = [{} for _ in batch.ids]
+        if said.ended is not None:
+            for one, ended in zip(scores, said.ended.tolist(), strict=True):
+                one["ended"] = float(ended)
+        lengths = batch.sentences.lengths.tolist()
+        if said.attention is not None:
+            steps = steps_of(said)
+            for one, attention, length, count in zip(
+                scores, said.attention, lengths, steps.tolist(), strict=True
+            ):
+                one |= attended(attention[:count, :length])
+        spoken = spoken_durations(said, batch.sentences)
+        if spoken is not None and batch.durations is not None:
+            hop = self.student.frontend.hop_seconds
+            for one, frames, seconds, length in zip(scores, spoken, batch.durations, lengths, strict=True):
+                one["duration_error"] = duration_error(frames[:length] * hop, seconds[:length])
+        return scores
+
+    def _spoken(self, batch: SpokenBatch, row: int, said: AcousticOutput, recorded: Recorded) -> Spoken:
+        frames, tokens = int(said.frames[row]), int(batch.sentences.lengths[row])
+        mel = said.mel[row, :, :frames]
+        attention = None
+        if said.attention is not None:
+            attention = _array(said.attention[row, : -(-frames // said.frames_per_step), :tokens])
+        return Spoken(
+            cut=batch.ids[row],
+            waveform=_array(self.vocoder(mel[None])[0].clamp(-1, 1)),
+            mel=_array(mel),
+            reference=_array(batch.waveform[row, : int(batch.samples[row])]),
+            reference_mel=_array(recorded.mel[row, :, : int(recorded.frames[row])]),
+            attention=attention,
+            tokens=[self.classes[token] for token in batch.sentences.tokens[row, :tokens].tolist()],
+        )
+
+    def measured(self, datamodule: Any) -> tuple[tuple[Any, ...], float]:
+        """A test sentence of the usual length, and the seconds that the student speaks for it."""
+        batch = next(iter(datamodule.test_dataloader()))
+        middle = [int(batch.samples.argsort()[len(batch.samples) // 2])]
+        sentences = type(batch.sentences)(*(part[middle] for part in batch.sentences))
+        tokens = sentences.tokens[:, : int(sentences.lengths)]
+        sentences = sentences._replace(tokens=tokens)
+        with torch.no_grad():
+            frames = int(self.student.eval()(sentences).frames)
+        return (sentences,), frames * self.student.frontend.hop_seconds
+
+
+def either(taught: Tensor, one: Recorded, other: Recorded) -> Recorded:
+    """Row by row one of two ways to say sentences, padded to the longer.
+
+    Args:
+        taught: (B,) bool, whether a row is of ``one``.
+        one: what a teacher said.
+        other: what was recorded.
+    """
+    width = max(one.mel.shape[2], other.mel.shape[2])
+    silence = min(float(one.mel.min()), float(other.mel.min()))
+    mels = [
+        torch.nn.functional.pad(side.mel, (0, width - side.mel.shape[2]), value=silence)
+        for side in (one, other)
+    ]
+    durations = None
+    if one.durations is not None and other.durations is not None:
+        durations = one.durations.where(taught[:, None], other.durations)
+    return Recorded(
+        mels[0].where(taught[:, None, None], mels[1]), one.frames.where(taught, other.frames), durations
+    )
+
+
+def in_frames(seconds: Tensor, frames: Tensor, hop_seconds: float) -> Tensor:
+    """Durations (B, U) in whole frames that sum to ``frames`` (B,); the ends of tokens are rounded, not their lengths.
+
+    Args:
+        seconds: (B, U) of each token, 0 beyond a sentence's end.
+        frames: (B,) of each recording.
+        hop_seconds: of a frame.
+    """
+    ends = (seconds.cumsum(dim=1) / hop_seconds).round().long()
+    # The last frame hears a little beyond the recording's end.
+    last = seconds.cumsum(dim=1) >= seconds.sum(dim=1, keepdim=True) - 1e-6
+    ends = torch.minimum(ends, frames[:, None]).where(~last, frames[:, None].expand_as(ends))
+    return torch.diff(ends, dim=1, prepend=torch.zeros_like(ends[:, :1]))
+
+
+def require_focus(focus: list[float], least: float) -> None:
+    """Refuse a teacher that does not attend to one token at a time.
+
+    Raises:
+        ValueError: with what it does.
+    """
+    mean = float(np.mean(focus))
+    if mean < least:
+        raise ValueError(
+            f"the teacher's focus rate is {mean:.2f}, below distiller.min_focus={least:g}: its alignments have failed, "
+            "so its durations and mels teach nothing; train it longer, or choose another"
+        )
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.detach().float().cpu().numpy()
