@@ -127,7 +127,7 @@ class Mel(nn.Module):
             center=False,
             return_complex=True,
         )
-        # With its gradient, abs() takes two thirds of the time of the root of the sum of squares, and its slope at 0 is 0.
+        # With its gradient, abs() takes two thirds of the time of the root of a sum of squares; its slope at 0 is 0.
         mel = (spectrum.abs().transpose(1, 2) @ self.filters).transpose(1, 2)
         return mel.clamp(min=LEAST_AMPLITUDE).log()
 

@@ -110,5 +110,5 @@ def _amplitude(waveform: Tensor, fft_length: int, hop_length: int, window: Tenso
         center=False,
         return_complex=True,
     )
-    # With its gradient, abs() takes two thirds of the time of the root of the sum of squares, and its slope at 0 is 0.
+    # With its gradient, abs() takes two thirds of the time of the root of a sum of squares; its slope at 0 is 0.
     return spectrum.abs().clamp(min=_LEAST_AMPLITUDE)
