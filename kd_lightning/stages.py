@@ -75,8 +75,8 @@ def run_stage(config: dict[str, Any]) -> dict[str, Any]:
 
 def recorded_of(datamodule: Any) -> dict[str, Any]:
     """What follows from the corpus and others need to build the network again."""
-    voices = {"voices": datamodule.voices} if hasattr(datamodule, "voices") else {}
-    return {"classes": datamodule.classes, **voices}
+    speakers = {"speakers": datamodule.speakers} if hasattr(datamodule, "speakers") else {}
+    return {"classes": datamodule.classes, **speakers}
 
 
 def sources(config: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def check_same_config(config: dict[str, Any], folder: Path) -> None:
     if not path.is_file():
         return
     before = json.loads(path.read_text())
-    for key in ("classes", "voices"):
+    for key in ("classes", "speakers"):
         before.pop(key, None)
     if lines := difference(before, config):
         shown = "\n  ".join(lines[:12])

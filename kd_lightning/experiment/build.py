@@ -33,7 +33,7 @@ from kd_lightning.experiment.loggers import build_loggers
 from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.stored_labels import open_stored
 from kd_lightning.experiment.targets import build
-from kd_lightning.experiment.tokens import keep_tokens, spelling_of_stage, teacher_pieces
+from kd_lightning.experiment.tokens import keep_tokens, speakers_of_stage, spelling_of_stage, teacher_pieces
 from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.waveform_model import WaveformModel
 from kd_lightning.teachers.checkpoint import load_checkpoint
@@ -158,6 +158,8 @@ def build_corpus(config: dict[str, Any]) -> Any:
     datamodule = build(config["corpus"], pl.LightningDataModule, unlabelled=learns_from_teacher(config))
     if spelling := spelling_of_stage(config):
         datamodule.spell_with(spelling)
+    if speakers := speakers_of_stage(config):
+        datamodule.number_speakers(speakers)
     datamodule.prepare_data()
     datamodule.setup("fit")
     return datamodule
@@ -174,7 +176,7 @@ def build_student(config: dict[str, Any], datamodule: Any) -> WaveformModel:
         node = node | {"network": without_weights(node["network"])}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["seed"])
-        student = build_model(node, len(datamodule.classes), config["task"], voices_of(datamodule))
+        student = build_model(node, len(datamodule.classes), config["task"], speakers_of(datamodule))
     if node["run"] is not None:
         if isinstance(node["run"], list):
             raise ValueError("student.run: a student starts from one run, an ensemble is for teacher.run")
@@ -237,9 +239,9 @@ def _hearing(config: dict[str, Any], datamodule: Any, teacher: Any) -> dict[str,
     return {"hearing": Hearing(pieces, datamodule.spell, labels["decoding"], labels["max_wer"])}
 
 
-def voices_of(datamodule: Any) -> int:
+def speakers_of(datamodule: Any) -> int:
     """Number of speakers of a corpus, where its networks speak."""
-    return max(1, len(getattr(datamodule, "voices", ())))
+    return max(1, len(getattr(datamodule, "speakers", ())))
 
 
 def _teacher_of_run(run: Path, task: str, datamodule: Any) -> WaveformModel:
@@ -263,7 +265,7 @@ def _teacher_of_checkpoint(node: dict[str, Any], task: str, datamodule: Any) -> 
     with torch.random.fork_rng(devices=[]):
         network = without_weights(node["network"])
         teacher = build_model(
-            node | {"network": network}, len(datamodule.classes), task, voices_of(datamodule)
+            node | {"network": network}, len(datamodule.classes), task, speakers_of(datamodule)
         )
     run = path.parents[1]
     if (run / "config.json").is_file():

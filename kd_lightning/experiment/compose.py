@@ -76,10 +76,9 @@ def conf_folder() -> Path:
 def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
     """The resolved config of one stage as plain values.
 
-    ``stages.<stage>`` is merged over the root, a part of it that has its own ``_target_`` replaces the root's, and terms
-    that it sets to null are taken out; a stage without a teacher
-    drops the transfer recipe; ``stage=teacher`` and ``stage=assistant`` train the teacher's and the assistant's network
-    in the student's place.
+    ``stages.<stage>`` is merged over the root: a part of it that has a ``_target_`` replaces the root's, and terms that
+    it sets to null are taken out. A stage without a teacher drops the transfer recipe; ``stage=teacher`` and
+    ``stage=assistant`` train the teacher's and the assistant's network in the student's place.
 
     Args:
         request: what the command line asked for.

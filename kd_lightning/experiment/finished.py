@@ -13,11 +13,15 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import nn
 
+from kd_lightning.corpora.spelling import Spelling
 from kd_lightning.distillers.distiller import Distiller
 from kd_lightning.distillers.round_trip import RoundTrip
 from kd_lightning.experiment.compose import with_keys
 from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.targets import build, resolve
+from kd_lightning.frontend.phonemes import Phonemes
+from kd_lightning.frontend.spoken_characters import SpokenCharacters
+from kd_lightning.frontend.tokens import Tokens
 from kd_lightning.models.acoustic_model import AcousticModel
 from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.vocoder import Vocoder
@@ -33,14 +37,16 @@ MODELS: dict[str, type[WaveformModel]] = {
 }
 
 
-def build_model(node: dict[str, Any], classes: int, task: str = "keyword", voices: int = 1) -> WaveformModel:
+def build_model(
+    node: dict[str, Any], classes: int, task: str = "keyword", speakers: int = 1
+) -> WaveformModel:
     """A network with its frontend, sized by what the corpus says.
 
     Args:
         node: ``{"network": …, "frontend": …}``.
         classes: number of classes, or of tokens.
         task: ``config["task"]``.
-        voices: number of speakers, where a network speaks.
+        speakers: their number, where a network speaks.
 
     Raises:
         ValueError: the network gives another number of scores or does not take such features, or there is no such task.
@@ -53,7 +59,7 @@ def build_model(node: dict[str, Any], classes: int, task: str = "keyword", voice
     known = {
         "bins": frontend.bins,
         "classes": classes,
-        "speakers": voices,
+        "speakers": speakers,
         "hop_length": getattr(frontend, "hop_length", None),
     }
     sizes = {key: size for key, size in known.items() if key in wanted}
@@ -124,8 +130,8 @@ def finished_model(run: Path) -> tuple[WaveformModel, dict[str, Any]]:
     """
     config = finished_config(run)
     student = config["student"] | {"network": without_weights(config["student"]["network"])}
-    voices = len(config.get("voices") or [""])
-    model = build_model(student, len(config["classes"]), config["task"], voices)
+    speakers = max(1, len(config.get("speakers", [])))
+    model = build_model(student, len(config["classes"]), config["task"], speakers)
     if getattr(model.network, "pieces", config["classes"]) != config["classes"]:
         raise ValueError(
             f"{run} was made with other tokens than the files of its network name now: put those back that it was made "
@@ -173,6 +179,18 @@ def _round_trip(run: Path) -> RoundTrip:
     if not isinstance(model, Recogniser):
         raise ValueError(f"recogniser={run} is of task={config['task']}: name the run of a recogniser")
     return RoundTrip(model, config["classes"], config["corpus"]["language"])
+
+
+def spoken_tokens(config: dict[str, Any]) -> Tokens:
+    """What spells for a finished acoustic network.
+
+    Args:
+        config: of its run.
+    """
+    corpus, classes = config["corpus"], config["classes"]
+    if corpus["spelling"] == "characters":
+        return SpokenCharacters(corpus["language"], classes)
+    return Phonemes(corpus["voice"], classes)
 
 
 def fingerprint(run: str | None) -> str | None:
@@ -236,6 +254,9 @@ def build_evaluation(run: Path, words: dict[str, Any]) -> Evaluation:
     config = with_keys(finished, words)
     prepare_process({"accelerator": "cpu", "devices": 1})
     datamodule = build(unhidden(config, finished["classes"]), LightningDataModule)
+    if finished["task"] == "synthesis":
+        datamodule.spell_with(Spelling(spoken_tokens(finished)))
+        datamodule.number_speakers(finished["speakers"])
     datamodule.prepare_data()
     datamodule.setup("test")
     task = str(finished["task"])
@@ -256,6 +277,8 @@ def unhidden(config: dict[str, Any], classes: list[str]) -> dict[str, Any]:
     if config["task"] == "recognition":
         # Letters can be learnt from any corpus, and pieces of words only from a large one.
         return corpus | {"spelling": "characters"}
+    if config["task"] in ("synthesis", "vocoding"):
+        return corpus
     words = corpus["words"] or [name for name in classes if not name.startswith("_")]
     return corpus | {"words": words}
 

@@ -11,7 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from kd_lightning.corpora.spelling import LEARNT, Spelling
-from kd_lightning.experiment.finished import finished_config, without_weights
+from kd_lightning.experiment.finished import finished_config, spoken_tokens, without_weights
 from kd_lightning.experiment.targets import build, resolve
 from kd_lightning.files import write
 from kd_lightning.frontend.alphabet import Alphabet
@@ -35,6 +35,9 @@ def spelling_of_stage(config: dict[str, Any]) -> Spelling | None:
     Raises:
         FileNotFoundError, ValueError: there is no such run, or nothing is left to spell with; what to do.
     """
+    if config.get("task") == "synthesis":
+        spoken = Path(config["corpus"]["spelling"])
+        return Spelling(spoken_tokens(finished_config(spoken))) if spoken.is_dir() else None
     if config.get("task") != "recognition":
         return None
     if tokens := brought_tokens(config["student"]["network"]):
@@ -56,6 +59,21 @@ def spelling_of_stage(config: dict[str, Any]) -> Spelling | None:
             "stages.teacher.corpus.spelling=characters"
         )
     return spelling_of_run(run)
+
+
+def speakers_of_stage(config: dict[str, Any]) -> list[str] | None:
+    """The speakers of the network that a stage learns or starts from, in its order; ``None`` where there is none.
+
+    Args:
+        config: of the stage.
+    """
+    if config.get("task") != "synthesis":
+        return None
+    run = (config["teacher"] or {}).get("run") or config["student"]["run"]
+    if not isinstance(run, str):
+        return None
+    speakers: list[str] = finished_config(Path(run))["speakers"]
+    return speakers
 
 
 def brought_tokens(node: dict[str, Any]) -> Tokens | None:
