@@ -13,19 +13,18 @@ class Unit(NamedTuple):
 
     Attributes:
         name: in the head of a column; empty for a plain number.
-        differences: what the difference of two values is of, "points of WER".
-        one: a single one of them.
-        scale: by which a value is multiplied before it is shown.
         digits: behind the point.
-        worth: a difference that is worth finding, in the metric's own numbers.
+        scale: by which a value is multiplied before it is shown.
+        differences: what a difference is counted in, and ``one`` a single one of them; of a metric that decides.
+        worth: a difference that is worth finding, in the metric's own numbers; of a metric that decides.
     """
 
     name: str
-    differences: str
-    one: str
-    scale: float
     digits: int
-    worth: float
+    scale: float = 1.0
+    differences: str = ""
+    one: str = ""
+    worth: float = 1.0
 
     def written(self, value: float | None, interval: Interval = None) -> str:
         """A value, or a value with its interval; the head of the column says the unit: `81.2 [79.8, 82.6]`."""
@@ -51,8 +50,12 @@ class Unit(NamedTuple):
         return form.format(self.scale * value) + (f" [{', '.join(bounds)}]" if len(bounds) == 2 else "")
 
 
-SHARE = Unit("%", "points", "point", 100.0, 1, 0.01)
-DECIBELS = Unit("dB", "dB", "dB", 1.0, 2, 0.1)
+SHARE = Unit("%", 1, 100.0, "points", "point", 0.01)
+DECIBELS = Unit("dB", 2, 1.0, "dB", "dB", 0.1)
+HERTZ = Unit("Hz", 1)
+MILLISECONDS = Unit("ms", 1)
+PLAIN = Unit("", 3)
+PER_SENTENCE = Unit("/ sentence", 2)
 
 
 def percent(value: float | None, interval: Interval = None) -> str:

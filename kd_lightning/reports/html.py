@@ -74,7 +74,7 @@ class Heard(NamedTuple):
     @property
     def table(self) -> Table:
         """The same without audio and picture."""
-        return Table(self.title, ["voice", ""], [[voice.name, voice.note] for voice in self.voices])
+        return Table(self.title, ["voice", "measured"], [[voice.name, voice.note] for voice in self.voices])
 
 
 class Section(NamedTuple):
@@ -103,18 +103,19 @@ class Page(NamedTuple):
     notes: list[str]
 
 
-def plot(name: str, description: str, draw: Callable[[Theme], Figure]) -> Plot:
+def plot(name: str, description: str, draw: Callable[[Theme], Figure], colours: int | None = None) -> Plot:
     """Draw a plot in both themes.
 
     Args:
         name: file name without ending.
         description: what it shows, for who cannot see it.
         draw: makes the figure under a theme.
+        colours: of a palette; all by default.
     """
     drawn = {}
     for theme in (LIGHT, DARK):
         with themed(theme):
-            drawn[theme.name] = png(draw(theme))
+            drawn[theme.name] = png(draw(theme), colours)
     return Plot(name, description, drawn["light"], drawn["dark"])
 
 

@@ -82,11 +82,17 @@ def as_markdown(page: Page) -> str:
             parts.append(bullets(section.text))
         parts.extend(markdown(table, table.title != section.title) for table in section.tables)
         parts.extend(markdown(utterance.table) for utterance in section.utterances)
-        parts.extend(markdown(heard.table) for heard in section.heard)
-        parts.extend(f"![{escape(one.description)}]({one.name}.png)\n" for one in section.drawn)
+        for heard in section.heard:
+            parts.append(markdown(heard.table))
+            parts.extend(_image(one) for one in (heard.picture,) if one)
+        parts.extend(_image(one) for one in section.plots)
     if page.notes:
         parts.append(f"## Notes\n\n{bullets(page.notes)}")
     return "\n".join(parts)
+
+
+def _image(drawn: Plot) -> str:
+    return f"![{escape(drawn.description)}]({drawn.name}.png)\n"
 
 
 def _in_use(rows: list[dict[str, Any]]) -> Section:

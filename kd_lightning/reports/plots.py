@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import Formatter, FuncFormatter, NullFormatter, PercentFormatter
+from numpy.typing import NDArray
 
 from kd_lightning.reports.formats import SHARE, heading, plain, size
 from kd_lightning.reports.runs import Curve, Run, number
@@ -149,6 +150,27 @@ def settings_over_seeds(sweep: dict[str, Any], task: Task[Any], theme: Theme) ->
         [], [], marker="o", linestyle="", color=theme.faint, alpha=0.6, markersize=5, label="one seed"
     )
     left.legend(handles=[seeds], frameon=False, fontsize=8, loc="best")
+    return figure
+
+
+def shares_below(values: Mapping[str, NDArray[np.float64]], called: str, theme: Theme) -> Figure:
+    """The share of utterances below each value of a measure, a step a utterance and a curve a stage.
+
+    Args:
+        values: (N,) by stage, NaN unknown.
+        called: what is measured, with its unit.
+        theme: light or dark.
+    """
+    figure = new_figure(7.2, 3.4)
+    axes = open_axes(figure.subplots())
+    for stage, measured in values.items():
+        known = measured[np.isfinite(measured)]
+        if known.size:
+            axes.ecdf(known, color=theme.colour(stage), linewidth=1.8, label=stage)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set(title=f"{called}, utterance by utterance", xlabel=called, ylabel="utterances below")
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(frameon=False, loc="lower right")
     return figure
 
 

@@ -36,7 +36,6 @@ class Task(ABC, Generic[Outcomes]):
         metric: key of the metric that decides.
         called: its name in a sentence.
         others: names of the metrics that a sweep shows beside it, by key.
-        units: what metrics are shown in, by key; a share in % where nothing is said.
         labels: what students may not see of all training cuts.
         macs: head of the column of multiply-accumulates, and the key of a row that it shows.
         parts: keys of ``details``.
@@ -45,7 +44,6 @@ class Task(ABC, Generic[Outcomes]):
     metric: ClassVar[str]
     called: ClassVar[str]
     others: ClassVar[Mapping[str, str]]
-    units: ClassVar[Mapping[str, Unit]] = {}
     labels: ClassVar[str]
     macs: ClassVar[tuple[str, str]]
     parts: ClassVar[tuple[str, ...]]
@@ -60,8 +58,8 @@ class Task(ABC, Generic[Outcomes]):
         return "negative is better" if self.lower_is_better else ""
 
     def unit(self, key: str) -> Unit:
-        """What a metric is shown in."""
-        return self.units.get(key, SHARE)
+        """What a metric is shown in; a share in % unless the task says otherwise."""
+        return SHARE
 
     @property
     def main(self) -> Unit:

@@ -1,0 +1,1 @@
+"""Speech synthesis, text to mel, in a report."""

@@ -1,0 +1,1 @@
+"""Vocoding, mel to waveform, in a report."""
