@@ -85,8 +85,7 @@ class FeedForwardAcoustic(nn.Module):
         self.encoder = stack(encoder_layers)
         self.speaker = nn.Embedding(speakers, width) if speakers > 1 else None
         self.predictors = Predictors(3, width, predictor_width, predictor_kernel, predictor_dropout)
-        self.pitch_embedding = nn.Conv1d(1, width, predictor_kernel, padding=predictor_kernel // 2)
-        self.energy_embedding = nn.Conv1d(1, width, predictor_kernel, padding=predictor_kernel // 2)
+        self.prosody_embedding = nn.Conv1d(2, width, predictor_kernel, padding=predictor_kernel // 2)
         self.decoder = stack(decoder_layers)
         self.head = nn.Linear(width, bins)
 
@@ -99,7 +98,7 @@ class FeedForwardAcoustic(nn.Module):
                 the network predicts.
 
         Returns:
-            mel, frames, log_durations, pitch and energy; zero for padding of the sentences, and
+            mel, frames, durations, log_durations, pitch and energy; zero for padding of the sentences, and
             :data:`~kd_lightning.frontend.mel.SILENCE` beyond an utterance's end.
 
         Raises:
@@ -112,10 +111,12 @@ class FeedForwardAcoustic(nn.Module):
             encoded = encoded + self.speaker(speakers)[:, None]
         log_durations, pitch, energy = self.predictors(encoded, spoken).unbind(dim=2)
         known = (None, None) if recorded is None else (recorded.pitch, recorded.energy)
-        embeddings = (self.pitch_embedding, self.energy_embedding)
-        for embed, told, predicted in zip(embeddings, known, (pitch, energy), strict=True):
-            heard = (predicted if told is None else told)[..., None] * spoken
-            encoded = encoded + embed(heard.transpose(1, 2)).transpose(1, 2)
+        heard = [
+            predicted if told is None else told
+            for told, predicted in zip(known, (pitch, energy), strict=True)
+        ]
+        prosody = (torch.stack(heard, dim=2) * spoken).transpose(1, 2)
+        encoded = encoded + self.prosody_embedding(prosody).transpose(1, 2)
         if recorded is None:
             durations = self._durations(log_durations.detach())
             frames = durations.sum(dim=1)
@@ -131,7 +132,12 @@ class FeedForwardAcoustic(nn.Module):
         said = self.head(self.decoder(regulate(encoded, durations, longest), valid))
         mel = said.float().masked_fill(~valid, SILENCE)
         return AcousticOutput(
-            mel.transpose(1, 2), frames, log_durations=log_durations, pitch=pitch, energy=energy
+            mel=mel.transpose(1, 2),
+            frames=frames,
+            durations=durations,
+            log_durations=log_durations,
+            pitch=pitch,
+            energy=energy,
         )
 
     def _durations(self, log_durations: Tensor) -> Tensor:
