@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from kd_lightning.corpora.buckets import Integers, Seconds
+from kd_lightning.corpora.pitch_tracks import PitchTracks
 from kd_lightning.corpora.prepared_utterances import PreparedUtterances
 from kd_lightning.corpora.spelt_sentences import SpeltSentences
 from kd_lightning.corpora.utterance_rows import UtteranceRows, texts_of
@@ -25,6 +26,7 @@ class SpokenBatch(NamedTuple):
         samples: (B,) int64, valid samples; 0 where the recording is hidden.
         durations: (B, U) float32 seconds of each token, which sum to the recording's; 0 where it is hidden. ``None``
             where the corpus does not tell.
+        f0: (B, N) float32 Hz every 5 ms of the recordings, 0 where there is no voice; ``None`` where nobody asked.
         labelled: (B,) bool, whether the recording may be seen.
         ids: (B,) cut ids.
         speakers: (B,) speakers, as the corpus names them.
@@ -36,6 +38,7 @@ class SpokenBatch(NamedTuple):
     waveform: Tensor
     samples: Tensor
     durations: Tensor | None
+    f0: Tensor | None
     labelled: Tensor
     ids: list[str]
     speakers: list[str]
@@ -44,7 +47,7 @@ class SpokenBatch(NamedTuple):
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "SpokenBatch":
         """The batch on a device. Lightning would look at each id and each text for something to move."""
-        moved = ("sentences", "waveform", "samples", "durations", "labelled", "stored")
+        moved = ("sentences", "waveform", "samples", "durations", "f0", "labelled", "stored")
         there = {name: value for name in moved if (value := getattr(self, name)) is not None}
         return self._replace(
             **{name: value.to(device, non_blocking=non_blocking) for name, value in there.items()}
@@ -60,6 +63,7 @@ class SpokenDataset(UtteranceRows[SpokenBatch]):
         visible: (N,) bool, whose recordings may be seen.
         spelt: the sentences of all records.
         speakers: names by number.
+        pitch: the fundamental frequencies of all records; ``None`` where nobody asked.
     """
 
     def __init__(
@@ -69,8 +73,10 @@ class SpokenDataset(UtteranceRows[SpokenBatch]):
         visible: npt.NDArray[np.bool_],
         spelt: SpeltSentences,
         speakers: Sequence[str],
+        pitch: PitchTracks | None = None,
     ) -> None:
         super().__init__(prepared, rows, visible)
+        self._pitch = pitch
         self._spelt = spelt
         self._numbers = {speaker: number for number, speaker in enumerate(speakers)}
 
@@ -98,12 +104,17 @@ class SpokenDataset(UtteranceRows[SpokenBatch]):
         if spelt[0].seconds is not None:
             durations = pad_sequence([torch.tensor(one.seconds) for one in spelt], batch_first=True)
             durations *= torch.from_numpy(visible)[:, None]
+        f0 = None
+        if self._pitch is not None:
+            tracks = [torch.tensor(self._pitch[row]) for row in rows.tolist()]
+            f0 = pad_sequence(tracks, batch_first=True) * torch.from_numpy(visible)[:, None]
         return SpokenBatch(
             sentences=sentences,
             # A spectrum of no samples does not exist: where all is hidden, there is one.
             waveform=pad_sequence([torch.zeros(1), *waveforms], batch_first=True)[1:],
             samples=torch.tensor([len(waveform) for waveform in waveforms]),
             durations=durations,
+            f0=f0,
             labelled=torch.from_numpy(visible),
             ids=texts_of(records["id"]),
             speakers=speakers,

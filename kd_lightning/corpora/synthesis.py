@@ -15,6 +15,7 @@ from kd_lightning.corpora.batches import ClipStream
 from kd_lightning.corpora.buckets import EachView, Integers
 from kd_lightning.corpora.decoding import require_clean
 from kd_lightning.corpora.libritts_corpus import LibriTTSCorpus
+from kd_lightning.corpora.pitch_tracks import PitchTracks, pitch_tracks
 from kd_lightning.corpora.prepared_utterances import PreparedUtterances
 from kd_lightning.corpora.segment_batches import SegmentBatch, SegmentDataset
 from kd_lightning.corpora.selection import hash_order
@@ -123,6 +124,7 @@ class SpokenSentences(VoiceCorpus):
         spelling: "phonemes" of espeak-ng or "characters", both with the marks a voice pauses at; of no matter where
             :meth:`spell_with` is told.
         voice: espeak's name of the language or accent of the phonemes.
+        pitch: whether the fundamental frequency of every recording is found, which feed-forward networks learn.
         views: how often a teacher reads each sentence before its readings repeat. Text has no augmentation.
         arguments: see :class:`VoiceCorpus` and :class:`~kd_lightning.corpora.decoded_corpus.DecodedCorpus`.
 
@@ -136,10 +138,17 @@ class SpokenSentences(VoiceCorpus):
     _train: SpokenDataset
 
     def __init__(
-        self, *, spelling: str = "phonemes", voice: str = "en-us", views: int = 1, **arguments: Any
+        self,
+        *,
+        spelling: str = "phonemes",
+        voice: str = "en-us",
+        pitch: bool = False,
+        views: int = 1,
+        **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
         self._spelling, self._voice, self._views = spelling, voice, views
+        self._asks_pitch = pitch
         self._brought: Tokens | None = None
         self._numbered: list[str] | None = None
 
@@ -154,6 +163,7 @@ class SpokenSentences(VoiceCorpus):
     def prepare_data(self) -> None:
         """Find or write the corpus, decode it and spell it, unless that was done; one process at a time."""
         self._spell(self._open())
+        self._heights(self._open())
 
     def dataset(
         self, prepared: PreparedUtterances, rows: Integers, visible: npt.NDArray[np.bool_], split: Split
@@ -165,7 +175,7 @@ class SpokenSentences(VoiceCorpus):
                 f"{', '.join(strangers[:5])}; take sentences of {', '.join(self.speakers[:5])}: corpus.held_out for "
                 f"sentences of the training parts, corpus.speakers to choose among speakers"
             )
-        return SpokenDataset(prepared, rows, visible, self._spelt, self.speakers)
+        return SpokenDataset(prepared, rows, visible, self._spelt, self.speakers, self._heights(prepared))
 
     def train_dataloader(self) -> DataLoader[SpokenBatch]:
         """The rest of the current epoch, from the batch that training has reached."""
@@ -195,6 +205,12 @@ class SpokenSentences(VoiceCorpus):
 
     def _usable(self, prepared: PreparedUtterances) -> npt.NDArray[np.bool_]:
         return self._spelt.usable
+
+    def _heights(self, prepared: PreparedUtterances) -> PitchTracks | None:
+        if not self._asks_pitch:
+            return None
+        with self._locked():
+            return pitch_tracks(prepared)
 
     def _spell(self, prepared: PreparedUtterances) -> tuple[Tokens, SpeltSentences]:
         with self._locked():

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from kd_lightning.distillers.spoken import Floats, Spoken
+from kd_lightning.frontend.pitch import fundamental_frequency
 from kd_lightning.frontend.text import scoring_form
 from kd_lightning.metrics.alignment import focus_rate, repeated_tokens, skipped_tokens
 from kd_lightning.metrics.intelligibility import pesq, stoi
-from kd_lightning.metrics.pitch import at_frames, fundamental_frequency, pitch_errors
+from kd_lightning.metrics.pitch import at_frames, pitch_errors
 from kd_lightning.metrics.spectral_distance import mel_cepstral_distortion, stft_distance, warping_path
 from kd_lightning.metrics.word_errors import character_edits
 

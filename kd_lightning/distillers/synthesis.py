@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,19 @@ from kd_lightning.distillers.speaking import Said, SpeakingDistiller
 from kd_lightning.distillers.speech_scores import MelPair, attended, in_its_own_time
 from kd_lightning.distillers.spoken import Spoken
 from kd_lightning.distillers.synthesis_terms import SynthesisStep, SynthesisTerm
+from kd_lightning.frontend.pitch import PERIOD
 from kd_lightning.labels.speech import TaughtSpeech
 from kd_lightning.losses.monotonic_alignment import durations_of
 from kd_lightning.metrics.durations import duration_error
+from kd_lightning.metrics.pitch import token_energy, token_pitch
 from kd_lightning.models.acoustic_model import AcousticModel
 from kd_lightning.models.acoustic_output import AcousticOutput, Recorded
 from kd_lightning.models.griffin_lim import GriffinLim
 from kd_lightning.models.vocoder import Vocoder
 
+# Mean and deviation by which numbers are brought near 0 and 1: ln F0 of speech, and ln of the norm of its mels.
+_PITCH = (math.log(160.0), 0.4)
+_ENERGY = (0.0, 3.0)
 # Sentences of a live teacher after which its mean focus rate is looked at.
 _LISTENED = 64
 
@@ -117,7 +123,21 @@ class SynthesisDistiller(SpeakingDistiller):
                 "the corpus has no durations (<id>.phones.tsv beside each recording) and this stage no teacher to "
                 "align it: choose a student with a decoder, or a stage with a teacher"
             )
-        return recorded._replace(durations=durations)
+        recorded = recorded._replace(durations=durations)
+        return self._with_prosody(batch, recorded, durations) if self._asks["prosody"] else recorded
+
+    def _with_prosody(self, batch: SpokenBatch, recorded: Recorded, durations: Tensor) -> Recorded:
+        """Recordings with the pitch and the energy of each token."""
+        if batch.f0 is None:
+            raise ValueError(
+                "a term learns pitch, and nobody has found that of the recordings: set corpus.pitch=true"
+            )
+        middles = torch.arange(recorded.mel.shape[2], device=self.device) + 0.5
+        nearest = (middles * self.student.frontend.hop_seconds / PERIOD).round().long()
+        f0 = batch.f0[:, nearest.clamp(max=batch.f0.shape[1] - 1)]
+        return recorded._replace(
+            pitch=token_pitch(f0, durations, *_PITCH), energy=token_energy(recorded.mel, durations, *_ENERGY)
+        )
 
     @torch.no_grad()
     def _aligned(self, teacher: AcousticModel, batch: SpokenBatch, recorded: Recorded) -> Tensor:
@@ -234,8 +254,17 @@ def either(taught: Tensor, one: Recorded, other: Recorded) -> Recorded:
     durations = None
     if one.durations is not None and other.durations is not None:
         durations = one.durations.where(taught[:, None], other.durations)
+    # What the teacher's voice does is in its mels alone.
+    pitch, energy = (
+        None if known is None else known.masked_fill(taught[:, None], math.nan)
+        for known in (other.pitch, other.energy)
+    )
     return Recorded(
-        mels[0].where(taught[:, None, None], mels[1]), one.frames.where(taught, other.frames), durations
+        mels[0].where(taught[:, None, None], mels[1]),
+        one.frames.where(taught, other.frames),
+        durations,
+        pitch,
+        energy,
     )
 
 

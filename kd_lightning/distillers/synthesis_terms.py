@@ -165,7 +165,7 @@ class Durations(SynthesisTerm):
 
 
 class Prosody(SynthesisTerm):
-    """How high, or how loud, each token is, where that was recorded.
+    """How high, or how loud, each token is in the recordings.
 
     Args:
         of: "pitch" or "energy".
@@ -180,6 +180,7 @@ class Prosody(SynthesisTerm):
         self.of, self.loss = of, loss
 
     def forward(self, step: SynthesisStep) -> Summed:
+        step = step.only(~step.taught)
         said = _there(getattr(step.student, self.of), self.of)
         return self.loss(said, _there(getattr(step.target, self.of), self.of), step.sentences.lengths)
 

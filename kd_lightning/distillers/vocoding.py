@@ -71,7 +71,7 @@ class VocodingDistiller(SpeakingDistiller):
         flow = None
         if self._asks["flow"]:
             network: Any = self.student.network
-            flow = network.flow(batch.waveform, mel)
+            flow = network.flow(batch.waveform, mel, self.student.frontend.frames(batch.samples))
         teacher = None
         if self.teacher is not None and self._asks["teacher"]:
             with torch.no_grad():

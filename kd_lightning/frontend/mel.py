@@ -13,6 +13,8 @@ from kd_lightning.frontend.features import Samples, SpecMasks
 # Tacotron 2's floor of the mel amplitude, and its logarithm: what silence and padding are.
 LEAST_AMPLITUDE = 1e-5
 SILENCE = math.log(LEAST_AMPLITUDE)
+# Midway to full scale, near the mean of speech: where a network that has learnt nothing starts.
+TYPICAL = SILENCE / 2
 
 
 class Mel(nn.Module):

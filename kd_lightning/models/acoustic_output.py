@@ -35,8 +35,9 @@ class Recorded(NamedTuple):
         mel: (B, bins, frames) natural logarithm of the mel amplitude; beyond an utterance's end, that of silence.
         frames: (B,) int64, frames that are not padding.
         durations: (B, U) int64, frames of each token, that sum to ``frames``; ``None`` where nobody knows.
-        pitch: (B, U) mean of a token's normalised log F0, 0 where it has no voice; ``None`` where nobody asked.
-        energy: (B, U) mean of a token's normalised energy; ``None`` where nobody asked.
+        pitch: (B, U) mean of a token's normalised log F0, 0 where it has no voice; NaN in rows where nobody knows it,
+            and ``None`` where nobody asked.
+        energy: (B, U) mean of a token's normalised energy, likewise.
     """
 
     mel: Tensor

@@ -8,7 +8,7 @@ Prediction", ICASSP 2021.
 import torch
 from torch import Tensor, nn
 
-from kd_lightning.frontend.mel import SILENCE
+from kd_lightning.frontend.mel import SILENCE, TYPICAL
 from kd_lightning.models.acoustic_blocks import AcousticStack, ConvolutionBlock, TransformerBlock
 from kd_lightning.models.acoustic_output import AcousticOutput, Recorded, Sentences
 from kd_lightning.models.length_regulator import regulate
@@ -88,14 +88,15 @@ class FeedForwardAcoustic(nn.Module):
         self.prosody_embedding = nn.Conv1d(2, width, predictor_kernel, padding=predictor_kernel // 2)
         self.decoder = stack(decoder_layers)
         self.head = nn.Linear(width, bins)
+        nn.init.constant_(self.head.bias, TYPICAL)
 
     def forward(self, sentences: Sentences, recorded: Recorded | None = None) -> AcousticOutput:
         """Say sentences.
 
         Args:
             sentences: B of them.
-            recorded: whose durations are taken, and whose pitch and energy if they are known; ``None`` for those that
-                the network predicts.
+            recorded: whose durations are taken, and whose pitch and energy where they are known; ``None`` for those
+                that the network predicts.
 
         Returns:
             mel, frames, durations, log_durations, pitch and energy; zero for padding of the sentences, and
@@ -112,7 +113,7 @@ class FeedForwardAcoustic(nn.Module):
         log_durations, pitch, energy = self.predictors(encoded, spoken).unbind(dim=2)
         known = (None, None) if recorded is None else (recorded.pitch, recorded.energy)
         heard = [
-            predicted if told is None else told
+            predicted if told is None else told.where(~told.isnan(), predicted)
             for told, predicted in zip(known, (pitch, energy), strict=True)
         ]
         prosody = (torch.stack(heard, dim=2) * spoken).transpose(1, 2)

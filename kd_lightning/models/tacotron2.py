@@ -14,7 +14,7 @@ import torchaudio
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kd_lightning.frontend.mel import SILENCE
+from kd_lightning.frontend.mel import SILENCE, TYPICAL
 from kd_lightning.models.acoustic_output import AcousticOutput, Recorded, Sentences
 from kd_lightning.models.padding import frame_mask, without_padding
 from kd_lightning.models.ragged_recurrence import recurrent_states
@@ -140,6 +140,7 @@ class Tacotron2(nn.Module):
         self.decoder = parts.decoder
         self.decoder.prenet = Prenet(parts.decoder.prenet.layers, prenet_dropout, prenet_dropout_at_inference)
         self.postnet = parts.postnet
+        nn.init.constant_(self.decoder.linear_projection.bias, TYPICAL)
         if weights is not None:
             self._load(Path(weights))
 

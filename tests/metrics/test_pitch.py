@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from kd_lightning.frontend.pitch import fundamental_frequency
 from kd_lightning.metrics.pitch import (
     at_frames,
     frame_energy,
-    fundamental_frequency,
     pitch_errors,
     token_energy,
     token_pitch,
