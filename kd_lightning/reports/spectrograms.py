@@ -78,7 +78,8 @@ def beside_recording(spoken: Mapping[str, Spectrograms], theme: Theme) -> Figure
         _mel(row[0], mel, hop, loudest, theme)
         row[0].set_xlim(0, end)
         row[0].set_title(name, color=theme.colour(name))
-        row[0].tick_params(labelbottom=name == voices[-1][0])
+        if name != voices[-1][0]:
+            row[0].set_xticks([])
         for axes in row[1:]:
             _attention(axes, attention, theme)
     grid[-1, 0].set_xlabel("seconds")
