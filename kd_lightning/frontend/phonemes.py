@@ -185,6 +185,8 @@ def _backend(voice: str) -> EspeakBackend:
         raise ModuleNotFoundError(
             "phonemes come from espeak-ng through phonemizer: pip install 'kd_lightning[synthesis]'"
         ) from error
+    logger = get_logger("quiet")
+    logger.propagate = False  # that words run together ("of the") is no mistake
     EspeakWrapper.set_library(espeakng_loader.get_library_path())
     EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
     if not EspeakBackend.is_supported_language(voice):
@@ -194,7 +196,7 @@ def _backend(voice: str) -> EspeakBackend:
         punctuation_marks=re.compile("(?!)"),  # none: what is left inside words is for espeak to read
         with_stress=True,
         language_switch="remove-flags",
-        logger=get_logger("quiet"),
+        logger=logger,
     )
 
 
