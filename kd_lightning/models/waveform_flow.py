@@ -163,7 +163,9 @@ class WaveformFlow(nn.Module):
         for module in self.modules():
             if parametrize.is_parametrized(module, "weight"):
                 weight = cast(Tensor, module.weight).detach().clone()
-                parametrize.remove_parametrizations(module, "weight")
+                # remove_parametrizations would change the class, which deep copies share.
+                del module.parametrizations
+                module.__class__ = type(module).__bases__[0]
                 module.weight = nn.Parameter(weight)
             if isinstance(module, InvertibleConvolution):
                 module.fuse()

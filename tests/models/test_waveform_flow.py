@@ -1,6 +1,7 @@
 """Flows from waveforms to noise: they can be undone, their determinant is autograd's, and padding is unheard."""
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import pytest
 import torch
@@ -131,6 +132,17 @@ def test_fused_it_says_the_same_with_fewer_tensors(make: Make) -> None:
         isinstance(weights, torch.nn.Parameter) for weights in network.state_dict(keep_vars=True).values()
     )
     assert not any(weights.requires_grad for weights in network.parameters())
+
+
+@every_flow
+def test_a_copy_may_be_fused_and_the_network_goes_on_learning(make: Make) -> None:
+    network, (noise, mel) = stirred(make()), heard(2, 6)
+    tensors = len(network.state_dict())
+    copied = deepcopy(network).fuse()
+    torch.testing.assert_close(copied.inverse(noise, mel), network.inverse(noise, mel))
+    assert len(network.state_dict()) == tensors
+    network.inverse(noise, mel).sum().backward()
+    assert all(weights.grad is not None for weights in network.cores.parameters())
 
 
 @every_flow
