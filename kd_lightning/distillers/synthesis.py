@@ -29,7 +29,7 @@ from kd_lightning.models.vocoder import Vocoder
 # Mean and deviation by which numbers are brought near 0 and 1: ln F0 of speech, and ln of the norm of its mels.
 _PITCH = (math.log(160.0), 0.4)
 _ENERGY = (0.0, 3.0)
-# Sentences of a live teacher after which its mean focus rate is looked at.
+# Sentences of a teacher after which its mean focus rate is looked at.
 _LISTENED = 64
 
 
@@ -154,11 +154,11 @@ class SynthesisDistiller(SpeakingDistiller):
         """What the teacher says, or has said; ``None`` if no term learns from it."""
         if not self._asks["taught"]:
             return None
-        if batch.stored is not None:
-            return batch.stored
-        if self.teacher is None:
+        taught: TaughtSpeech | None = batch.stored
+        if taught is None and self.teacher is not None:
+            taught = read_aloud(self.teacher, batch.sentences)
+        if taught is None:
             return None
-        taught = read_aloud(self.teacher, batch.sentences)
         if len(self._focus) < _LISTENED:
             self._focus += taught.focus.tolist()
             if len(self._focus) >= _LISTENED:
