@@ -11,6 +11,7 @@ from quick import QUICK
 
 from kd_lightning.corpora.synthetic import SyntheticSpeechCommands
 from kd_lightning.corpora.synthetic_sentences import SyntheticCommonVoice, SyntheticLibriTTS
+from kd_lightning.corpora.synthetic_voice import SyntheticVoice
 from kd_lightning.experiment.compose import Request, conf_folder, stage_config
 
 torch.set_num_threads(1)
@@ -91,5 +92,28 @@ def sentence_words(common_voice_root: Path, tmp_path_factory: pytest.TempPathFac
             "name=quick",
             f"corpus.root={common_voice_root}",
             f"paths.data={tmp_path_factory.mktemp('sentences')}",
+        ),
+    ]
+
+
+@pytest.fixture(scope="session")
+def voice_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LibriTTS in its published layout: a few sentences of one voice, with the times of its phones."""
+    return SyntheticVoice(clips=(12, 3, 3)).write(tmp_path_factory.mktemp("voice"))
+
+
+@pytest.fixture(scope="session")
+def voice_words(voice_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Quick words over the few sentences of that voice."""
+    return [
+        *("logger=csv", "callbacks=none", "trainer.enable_progress_bar=false", "save_every_steps=2"),
+        *("stages.teacher.trainer.max_epochs=1", "stages.distill.trainer.max_epochs=1"),
+        *("stages.finetune.trainer.max_epochs=1", "distiller.log_every=1"),
+        *("corpus.parts.validation=[dev-clean]", "corpus.parts.test=[test-clean]"),
+        *("corpus.labelled_fraction=0.5", "~callbacks.speech", "teacher.stored=false"),
+        *(
+            "name=quick",
+            f"corpus.root={voice_root}",
+            f"paths.data={tmp_path_factory.mktemp('voices')}",
         ),
     ]
