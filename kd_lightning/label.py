@@ -1,4 +1,7 @@
-"""Store what a teacher says of a corpus: ``python -m kd_lightning.label teacher.run=runs/a/teacher views=8``."""
+"""Store what a teacher says of a corpus: ``python -m kd_lightning.label teacher.run=runs/a/teacher views=8``.
+
+A teacher of synthesis also says text that nobody recorded: ``text=sentences.txt``.
+"""
 
 import sys
 from pathlib import Path
@@ -12,6 +15,8 @@ from kd_lightning.experiment.compose import (
 )
 
 STAGE = "distill"
+# Short words of this command.
+SHORT = {"views": "labels.views", "text": "corpus.text"}
 
 
 def label(request: Request) -> None:
@@ -31,8 +36,9 @@ _command = experiment_command(label)
 
 
 def main() -> None:
-    """The command line; its own word ``views=`` is short for ``labels.views=``."""
-    sys.argv[1:] = [f"labels.{word}" if word.startswith("views=") else word for word in sys.argv[1:]]
+    """The command line; ``views=`` is short for ``labels.views=``, and ``text=`` for ``corpus.text=``."""
+    words = (word.partition("=") for word in sys.argv[1:])
+    sys.argv[1:] = [f"{SHORT.get(key, key)}{equals}{value}" for key, equals, value in words]
     _command()
 
 

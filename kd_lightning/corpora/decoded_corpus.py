@@ -265,7 +265,7 @@ class DecodedCorpus(WholeBatches):
         prepared = self._open()
         with self._locked():
             audio = prepared.digest()
-        records = prepared.records[self._train.rows]
+        records = self._train.prepared.records[self._train.rows]  # and text, which has no audio
         digest = hashlib.blake2b(audio.encode(), digest_size=16)
         digest.update(b"\n".join(records["id"].tolist()))
         digest.update(records["start"].tobytes())
@@ -281,15 +281,7 @@ class DecodedCorpus(WholeBatches):
 
     def _training(self, prepared: PreparedUtterances) -> UtteranceRows[Any]:
         rows = self._rows(prepared, Split.TRAIN)
-        seconds = prepared.records["samples"][rows] / prepared.sample_rate
-        kept = (seconds >= self._bounds[0]) & (seconds <= self._bounds[1])
-        if left_out := int((~kept).sum()):
-            _log.warning(
-                "%d training utterances are left out: not between corpus.min_seconds=%g and corpus.max_seconds=%g",
-                left_out,
-                *self._bounds,
-            )
-        rows = rows[kept]
+        rows = rows[self._lasting(prepared.records["samples"][rows] / prepared.sample_rate)]
         if not len(rows):
             raise ValueError(
                 "the training split has no utterance between corpus.min_seconds and corpus.max_seconds"
@@ -304,6 +296,17 @@ class DecodedCorpus(WholeBatches):
                 f"corpus.labelled_fraction={self._labelled_fraction} leaves no {self.hidden} to learn from: raise it"
             )
         return self.dataset(prepared, rows, self._visible, Split.TRAIN)
+
+    def _lasting(self, seconds: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+        """(N,) which training utterances are neither too short nor too long, of their ``seconds`` (N,)."""
+        kept = (seconds >= self._bounds[0]) & (seconds <= self._bounds[1])
+        if left_out := int((~kept).sum()):
+            _log.warning(
+                "%d training utterances are left out: not between corpus.min_seconds=%g and corpus.max_seconds=%g",
+                left_out,
+                *self._bounds,
+            )
+        return kept
 
     def _held_out(self, prepared: PreparedUtterances, split: Split) -> UtteranceRows[Any]:
         rows = self._rows(prepared, split)

@@ -22,8 +22,9 @@ from kd_lightning.corpora.selection import hash_order
 from kd_lightning.corpora.spelling import Spelling
 from kd_lightning.corpora.spelt_sentences import SpeltSentences, spell_sentences
 from kd_lightning.corpora.spoken_batches import SpokenBatch, SpokenDataset
+from kd_lightning.corpora.unrecorded import PitchWithText, with_text
 from kd_lightning.corpora.utterance_files import Split, UtteranceFile
-from kd_lightning.corpora.utterance_rows import texts_of
+from kd_lightning.corpora.utterance_rows import UtteranceRows, texts_of
 from kd_lightning.frontend.tokens import Tokens
 from kd_lightning.labels.format import Unit
 
@@ -126,12 +127,16 @@ class SpokenSentences(VoiceCorpus):
         voice: espeak's name of the language or accent of the phonemes.
         pitch: whether the fundamental frequency of every recording is found, which feed-forward networks learn.
         views: how often a teacher reads each sentence before its readings repeat. Text has no augmentation.
+        text: a file with a sentence a line that nobody recorded: further training sentences, each as one whose
+            recording is hidden. An epoch is as much longer, also where there is no teacher to say them.
+        text_speaker: who says them; ``None`` for all speakers in turn.
         arguments: see :class:`VoiceCorpus` and :class:`~kd_lightning.corpora.decoded_corpus.DecodedCorpus`.
 
     Attributes:
         classes: the tokens by number, "<blank>" first, after ``setup``.
         tokens: what spells with them, after ``setup``.
         tokens_model: the file that it takes to spell: ``None``, names are enough.
+        unrecorded_size: the last so many training sentences are those that nobody recorded, after ``setup``.
     """
 
     tokens_model: ClassVar[None] = None
@@ -144,13 +149,18 @@ class SpokenSentences(VoiceCorpus):
         voice: str = "en-us",
         pitch: bool = False,
         views: int = 1,
+        text: str | None = None,
+        text_speaker: str | int | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
+        self._text = None if text is None else Path(text)
+        self._text_speaker = text_speaker
         self._spelling, self._voice, self._views = spelling, voice, views
         self._asks_pitch = pitch
         self._brought: Tokens | None = None
         self._numbered: list[str] | None = None
+        self.unrecorded_size = 0
 
     def spell_with(self, spelling: Spelling) -> None:
         """Spell with the tokens of a network, in place of tokens of the corpus's own; before ``prepare_data``."""
@@ -191,8 +201,12 @@ class SpokenSentences(VoiceCorpus):
 
     def view_facts(self) -> dict[str, Any]:
         """What the training views follow from, as fields of a :class:`~kd_lightning.labels.fingerprint.Fingerprint`."""
-        spelt = (self._spelt[row].tokens.tobytes() for row in self._train.rows.tolist())
-        return self._facts(self._views, None, "\n".join(self.speakers).encode(), *spelt)
+        rows = self._train.rows
+        spelt = (self._spelt[row].tokens.tobytes() for row in rows.tolist())
+        facts = ["\n".join(self.speakers).encode(), *spelt]
+        if self._text is not None:  # a recording's speaker goes with its id
+            facts.append(self._train.prepared.records["speaker"][rows].tobytes())
+        return self._facts(self._views, None, *facts)
 
     def _understand(self, prepared: PreparedUtterances) -> str:
         said = super()._understand(prepared)
@@ -205,6 +219,37 @@ class SpokenSentences(VoiceCorpus):
 
     def _usable(self, prepared: PreparedUtterances) -> npt.NDArray[np.bool_]:
         return self._spelt.usable
+
+    def _training(self, prepared: PreparedUtterances) -> UtteranceRows[Any]:
+        recorded = super()._training(prepared)
+        return recorded if self._text is None else self._behind(recorded, self._text)
+
+    def _behind(self, recorded: UtteranceRows[Any], text: Path) -> SpokenDataset:
+        """The training sentences, and behind them those that nobody recorded."""
+        speakers = self.speakers if self._text_speaker is None else [str(self._text_speaker)]
+        if strangers := set(speakers) - set(self.speakers):
+            raise ValueError(
+                f"corpus.text_speaker={strangers.pop()}: nobody is called so; there are "
+                f"{', '.join(self.speakers[:20])}"
+            )
+        prepared = recorded.prepared
+        pitch = self._heights(prepared)
+        with self._locked():
+            together, self._spelt = with_text(text, prepared, self._spelt, self.tokens, speakers)
+        self.skipped |= {f"{text}, {line}": reason for line, reason in self._spelt.skipped.items()}
+        rows = np.arange(len(prepared.records), len(together.records))[: self._limit]
+        rows = rows[self._lasting(together.records["samples"][rows] / together.sample_rate)]
+        self._visible = np.append(self._visible, np.zeros(len(rows), bool))
+        self.unrecorded_size = len(rows)
+        self.train_size += len(rows)
+        return SpokenDataset(
+            together,
+            np.append(recorded.rows, rows),
+            self._visible,
+            self._spelt,
+            self.speakers,
+            None if pitch is None else PitchWithText(pitch.folder),
+        )
 
     def _heights(self, prepared: PreparedUtterances) -> PitchTracks | None:
         if not self._asks_pitch:
