@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -62,10 +64,19 @@ class SpeakingDistiller(Distiller):
     @torch.no_grad()
     def speak_samples(self, batch: Any) -> list[Spoken]:
         """What the student says of a batch, beside the recordings."""
-        return [said.spoken for said in self.say(batch)]
+        with self._drawing_alike():
+            return [said.spoken for said in self.say(batch)]
+
+    @contextmanager
+    def _drawing_alike(self) -> Iterator[None]:
+        """What a network draws to speak, such as a flow's noise, is the same whenever it is heard."""
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(0)
+            yield
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self._validation += [of_mels(pair) for pair in self.say_mels(batch)]
+        with self._drawing_alike():
+            self._validation += [of_mels(pair) for pair in self.say_mels(batch)]
 
     def on_validation_epoch_end(self) -> None:
         values = means(self._of_all_ranks(self._validation))
@@ -77,7 +88,8 @@ class SpeakingDistiller(Distiller):
         self.predictions, self.spoken = [], []
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
-        everything = self.say(batch)
+        with self._drawing_alike():
+            everything = self.say(batch)
         rate = self.student.frontend.sample_rate
         heard = [""] * len(everything)
         if self.round_trip is not None:

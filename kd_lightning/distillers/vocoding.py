@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ class VocodingDistiller(SpeakingDistiller):
         discriminators: of the critic, if a term needs one.
         critic_loss: of the critic, see :class:`~kd_lightning.distillers.critic.Critic`.
         critic_optimizer: its own.
+        critic_clip: largest norm of its gradient.
         arguments: see :class:`~kd_lightning.distillers.speaking.SpeakingDistiller`.
 
     Raises:
@@ -46,6 +47,7 @@ class VocodingDistiller(SpeakingDistiller):
         discriminators: Sequence[nn.Module] = (),
         critic_loss: Callable[..., Any] | None = None,
         critic_optimizer: Callable[..., Optimizer] | None = None,
+        critic_clip: float = 1.0,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
@@ -61,7 +63,8 @@ class VocodingDistiller(SpeakingDistiller):
                 raise ValueError(
                     "a term needs a critic: take distiller=vocoding_adversarial, which has discriminators"
                 )
-            self.critic = Critic(discriminators, critic_loss, critic_optimizer)
+            self.critic = Critic(discriminators, critic_loss, critic_optimizer, critic_clip)
+        self._critic_state: dict[str, Any] | None = None
 
     # One step
 
@@ -82,34 +85,47 @@ class VocodingDistiller(SpeakingDistiller):
 
     def training_step(self, batch: SegmentBatch, batch_idx: int) -> Tensor:
         step = self.run_networks(batch)
+        if self.critic is None:
+            return self.loss_of(step)
+        assert step.student is not None
+        rows = step.labelled.nonzero().squeeze(1)
+        return self.loss_of(step, critic=self.critic.learn(step.waveform[rows], step.student[rows]))
+
+    # The critic's optimizer is none of Lightning's
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
         if self.critic is not None:
-            assert step.student is not None
-            rows = step.labelled
-            return self.loss_of(step, critic=self.critic.learn(step.waveform[rows], step.student[rows]))
-        return self.loss_of(step)
+            checkpoint["critic_optimizer"] = self.critic.optimizer.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if self.critic is not None:
+            self._critic_state = checkpoint["critic_optimizer"]
+
+    def on_fit_start(self) -> None:
+        # Not before the parameters are on their device, where the state goes as well.
+        if self.critic is not None and self._critic_state is not None:
+            self.critic.optimizer.load_state_dict(self._critic_state)
 
     # Validation and test: recordings to mels and back
 
     @torch.no_grad()
     def say(self, batch: SegmentBatch) -> list[Said]:
-        mel, frames, waveform = self._copied(batch)
-        again = self.student.frontend(waveform, None, frames * self.student.frontend.hop_length)
         return [
             Said(
                 Spoken(
                     cut=cut,
-                    waveform=waveform[row, :samples].cpu().numpy(),
-                    mel=again[row, :, :length].cpu().numpy(),
-                    reference=batch.waveform[row, :samples].cpu().numpy(),
-                    reference_mel=mel[row, :, :length].cpu().numpy(),
+                    waveform=said.numpy()[: len(recording)],
+                    mel=again.numpy(),
+                    reference=recording.numpy(),
+                    reference_mel=mel.numpy(),
                     attention=None,
                     tokens=[],
                 ),
                 {},
             )
-            for row, (cut, samples, length) in enumerate(
-                zip(batch.ids, batch.samples.tolist(), frames.tolist(), strict=True)
-            )
+            for cut, (recording, mel, said, again) in zip(batch.ids, self._copies(batch), strict=True)
         ]
 
     def judge(self, one: Spoken) -> dict[str, float]:
@@ -117,17 +133,19 @@ class VocodingDistiller(SpeakingDistiller):
 
     @torch.no_grad()
     def say_mels(self, batch: SegmentBatch) -> list[MelPair]:
-        mel, frames, waveform = self._copied(batch)
-        again = self.student.frontend(waveform, None, frames * self.student.frontend.hop_length)
-        return [
-            MelPair(one[:, :length].cpu().numpy(), other[:, :length].cpu().numpy())
-            for one, other, length in zip(mel, again, frames.tolist(), strict=True)
-        ]
+        return [MelPair(mel.numpy(), again.numpy()) for _, mel, _, again in self._copies(batch)]
 
-    def _copied(self, batch: SegmentBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Mels (B, bins, frames) of recordings, their frames (B,), and the waveforms (B, T) that the student makes."""
-        mel = self.student.frontend(batch.waveform, None, batch.samples)
-        return mel, self.student.frontend.frames(batch.samples), self.student(mel).clamp(-1, 1)
+    def _copies(self, batch: SegmentBatch) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Each recording (T,), its mel (bins, frames), the waveform that the student makes of it, and the mel of that.
+
+        One after the other: a vocoder hears padding, and what it makes of a recording is not to depend on the others.
+        """
+        frontend = self.student.frontend
+        for padded, samples in zip(batch.waveform, batch.samples.tolist(), strict=True):
+            recording = padded[None, :samples]
+            mel = frontend(recording)
+            said = self.student(mel).clamp(-1, 1)
+            yield recording[0].cpu(), mel[0].cpu(), said[0].cpu(), frontend(said)[0].cpu()
 
     def measured(self, datamodule: Any) -> tuple[tuple[Any, ...], float]:
         frontend = self.student.frontend

@@ -89,23 +89,25 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
         notes.append(f"the student's start: {copied.summary}")
     live = teacher if learns_from_teacher(config) and not stored else None
     transfer = config["transfer"] or {"terms": {}, "weights": {}}
-    distiller: Distiller = build(
-        config["distiller"]
-        | {
-            "terms": config["distiller"]["terms"] | (transfer["terms"] or {}),
-            "weights": config["distiller"]["weights"] | (transfer["weights"] or {}),
-        },
-        Distiller,
-        classes=datamodule.classes,
-        student=student,
-        teacher=live,
-        stored=stored,
-        **_hearing(config, datamodule, live),
-        **listening(config),
-        optimizer=build(config["optimizer"]),
-        scheduler=build(config["scheduler"]),
-        **({"quantisation": build(config["quantisation"])} if config["quantisation"] else {}),
-    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config["seed"])  # of discriminators, which a distiller may have of its own
+        distiller: Distiller = build(
+            config["distiller"]
+            | {
+                "terms": config["distiller"]["terms"] | (transfer["terms"] or {}),
+                "weights": config["distiller"]["weights"] | (transfer["weights"] or {}),
+            },
+            Distiller,
+            classes=datamodule.classes,
+            student=student,
+            teacher=live,
+            stored=stored,
+            **_hearing(config, datamodule, live),
+            **listening(config),
+            optimizer=build(config["optimizer"]),
+            scheduler=build(config["scheduler"]),
+            **({"quantisation": build(config["quantisation"])} if config["quantisation"] else {}),
+        )
     if config["quantisation"]:
         notes.append("trained and validated with the rounding of its int8 export")
     if any(term.is_sized for term in distiller.terms.values()):
@@ -181,6 +183,10 @@ def build_student(config: dict[str, Any], datamodule: Any) -> WaveformModel:
         if isinstance(node["run"], list):
             raise ValueError("student.run: a student starts from one run, an ensemble is for teacher.run")
         run = Path(node["run"])
+        if (task := finished_config(run)["task"]) != config["task"]:
+            raise ValueError(
+                f"student.run={run} is of task={task}, and this stage is of task={config['task']}"
+            )
         check_same_task(run, node, "student", student, datamodule)
         load_weights(student, run)
     return student

@@ -1,0 +1,81 @@
+"""A vocoder and its critic that are cut anywhere end as those that were never cut; flows draw no other noise."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from kills import Killed, Points, results
+from safetensors import safe_open
+
+from kd_lightning.experiment.compose import Request, conf_folder, stage_config
+from kd_lightning.stages import run_stage
+
+ADVERSARIAL = (
+    *("distiller=vocoding_adversarial", "student=vocos_tiny", "student.network.channels=8"),
+    *("student.network.hidden_channels=16", "student.network.layers=1", "distiller.weights.mel=1.0"),
+    *("distiller.discriminators.0.periods=[2,3]", "distiller.discriminators.0.width=1"),
+    *("distiller.discriminators.1.resolutions=[[256,64,256]]", "distiller.discriminators.1.width=2"),
+)
+FLOW = (
+    *("distiller=vocoding_flow", "student=squeeze_wave_small", "student.network.channels=8"),
+    *("student.network.flows=2", "student.network.layers=1", "student.network.group=40"),
+)
+SMALL = (
+    *("experiment=libritts_vocoder", "corpus.labelled_fraction=1.0", "corpus.batch_size=2"),
+    *("corpus.segment_seconds=0.1", "stages.baseline.trainer.max_epochs=2"),
+)
+
+
+@pytest.fixture
+def config_of(voice_words, tmp_path):
+    def make(folder: str, *words: str):
+        every = [*voice_words, *SMALL, *words, f"folder={tmp_path / folder}"]
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            return stage_config(Request(compose("config", overrides=every)), "baseline")
+
+    return make
+
+
+def cut(config, monkeypatch, point):
+    with monkeypatch.context() as patch:
+        Points(patch, Path(config["folder"]), point)
+        with pytest.raises(Killed):
+            run_stage(config)
+
+
+def critic(config):
+    """The critic as the stage left it, with the state of its optimizer."""
+    last = torch.load(Path(config["folder"]) / "checkpoints" / "last.ckpt", weights_only=True)
+    weights = {name: tensor for name, tensor in last["state_dict"].items() if name.startswith("critic.")}
+    states = last["critic_optimizer"]["state"]
+    return weights | {(number, key): value for number in states for key, value in states[number].items()}
+
+
+def test_a_cut_run_ends_like_the_uncut_one_with_the_same_critic(config_of, monkeypatch):
+    whole = config_of("whole", *ADVERSARIAL)
+    run_stage(whole)
+    expected = critic(whole)
+    assert {int(value) for (key, value) in expected.items() if key[1] == "step"} == {12}
+    with safe_open(Path(whole["folder"]) / "network.safetensors", "pt") as network:
+        assert all(name.startswith("network.") for name in network.keys())  # noqa: SIM118 (it is no dict)
+    for point in (("on_train_batch_start", 2), ("after last.ckpt", 2), ("on_train_epoch_end", 1)):
+        config = config_of(point[0], *ADVERSARIAL)
+        cut(config, monkeypatch, point)
+        torch.manual_seed(7)  # another process draws otherwise
+        run_stage(config)
+        assert results(Path(config["folder"])) == results(Path(whole["folder"]))
+        found = critic(config)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(value, found[key]) for key, value in expected.items())
+
+
+def test_a_flow_that_is_cut_before_its_test_is_heard_with_the_same_noise(config_of, monkeypatch):
+    whole = config_of("whole", *FLOW)
+    run_stage(whole)
+    for point in (("on_train_batch_end", 3), ("before predictions.jsonl", 1)):
+        config = config_of(point[0], *FLOW)
+        cut(config, monkeypatch, point)
+        torch.manual_seed(7)
+        run_stage(config)
+        assert results(Path(config["folder"])) == results(Path(whole["folder"]))
