@@ -52,7 +52,8 @@ def split_sentences(text: str, most_words: int) -> list[str]:
 
     Args:
         text: of any length; line breaks are spaces.
-        most_words: that a part has, counted by the spaces between them.
+        most_words: that a part has, counted by the spaces between them; marks that would be alone in a part stay with
+            its neighbour.
 
     Returns:
         The parts in order, together the whole text, with one space between words.
@@ -78,7 +79,10 @@ def split_sentences(text: str, most_words: int) -> list[str]:
 
 
 def _parts(sentence: list[str], most_words: int) -> list[str]:
-    """A sentence, given by its clauses: whole if it may be, else as many clauses or words at a time as may be."""
+    """A sentence, given by its clauses: whole if it may be, else as many clauses or words at a time as may be.
+
+    Nobody can say marks alone, so these stay with the part before them.
+    """
     words = "".join(sentence).split()
     if len(words) <= most_words:
         return [" ".join(words)]
@@ -89,4 +93,10 @@ def _parts(sentence: list[str], most_words: int) -> list[str]:
             parts.append([])
         parts[-1] += words
     cut = (part[at : at + most_words] for part in parts for at in range(0, len(part), most_words))
-    return [" ".join(part) for part in cut]
+    sayable: list[str] = []
+    for part in map(" ".join, filter(None, cut)):
+        if sayable and not (_WORD.search(part) and _WORD.search(sayable[-1])):
+            sayable[-1] += f" {part}"
+        else:
+            sayable.append(part)
+    return sayable

@@ -78,6 +78,10 @@ def test_a_text_of_two_thousand_words_comes_back_in_short_parts(most_words: int)
 def test_marks_alone_stay_with_the_sentence_before_them() -> None:
     assert split_sentences("Stop . . . Now go.", 10) == ["Stop . . .", "Now go."]
     assert split_sentences("... Well.", 10) == ["... Well."]
+    # Also where the sentence is too long, and would be cut just there.
+    assert split_sentences("one two three four !", 2) == ["one two", "three four !"]
+    assert split_sentences("... one two three", 2) == ["... one two", "three"]
+    assert split_sentences("... one, two three", 1) == ["... one,", "two", "three"]
 
 
 @pytest.mark.parametrize("text", ["", " \n", "...", "—"])
