@@ -172,7 +172,14 @@ class DecodedCorpus(WholeBatches):
         self._test = test
         _log.info(said)
         if self.skipped:
-            _log.warning("%d utterances are left out, see %s", len(self.skipped), prepared.folder)
+            id, reason = next(iter(self.skipped.items()))
+            _log.warning(
+                "%d utterances are left out, such as %s (%s), see %s",
+                len(self.skipped),
+                id,
+                reason,
+                prepared.folder,
+            )
 
     def cuts(self, split: Split) -> CutSet:
         """The lhotse manifest of a split, lazily opened, after ``prepare_data``."""
@@ -311,7 +318,8 @@ class DecodedCorpus(WholeBatches):
     def _held_out(self, prepared: PreparedUtterances, split: Split) -> UtteranceRows[Any]:
         rows = self._rows(prepared, split)
         if not len(rows):
-            raise ValueError(f"the {split.name.lower()} split of the corpus has no utterance")
+            why = f" that can be used: {next(iter(self.skipped.values()))}" if self.skipped else ""
+            raise ValueError(f"the {split.name.lower()} split of the corpus has no utterance{why}")
         return self.dataset(prepared, rows, np.ones(len(rows), bool), split)
 
     def _rows(self, prepared: PreparedUtterances, split: Split) -> Integers:
