@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kd_lightning.experiment.build import build_corpus, build_student
 from kd_lightning.experiment.compose import Request, conf_folder, stage_config
+from kd_lightning.stages import recorded_of
 from kd_lightning.teachers.finished_run import WEIGHTS
 
 
@@ -26,6 +27,6 @@ def untrained_run(folder: Path, *words: str) -> Path:
             nn.init.uniform_(module.running_var, 0.5, 2.0)
     run = Path(config["folder"])
     run.mkdir(parents=True)
-    (run / "config.json").write_text(json.dumps(config | {"classes": datamodule.classes}))
+    (run / "config.json").write_text(json.dumps(config | recorded_of(datamodule)))
     save_file({name: tensor.contiguous() for name, tensor in student.state_dict().items()}, run / WEIGHTS)
     return run

@@ -103,7 +103,7 @@ def spell_sentences(
         name = f"{kind}_{voice if kind == 'phonemes' else language}"
     else:
         raise ValueError(
-            f"corpus.spelling={kind}: there are {', '.join(LEARNT)} and folders of finished runs"
+            f"corpus.spelling={kind}: there are {', '.join(LEARNT)}, teacher and folders of finished runs"
         )
     folder = prepared.folder / f"spelt_{name}"
     if not folder.is_dir():

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import pytorch_lightning as pl
 import torch
@@ -20,9 +20,11 @@ from kd_lightning.experiment.compose import with_keys
 from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.targets import build, resolve
 from kd_lightning.frontend.phonemes import Phonemes
+from kd_lightning.frontend.published_letters import PublishedLetters
 from kd_lightning.frontend.spoken_characters import SpokenCharacters
 from kd_lightning.frontend.tokens import Tokens
 from kd_lightning.models.acoustic_model import AcousticModel
+from kd_lightning.models.acoustic_output import AcousticOutput
 from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.vocoder import Vocoder
 from kd_lightning.models.waveform_model import WaveformModel
@@ -63,12 +65,26 @@ def build_model(
         "hop_length": getattr(frontend, "hop_length", None),
     }
     sizes = {key: size for key, size in known.items() if key in wanted}
+    _require_task(node["network"]["_target_"], task)
     model = MODELS[task](frontend, build(node["network"], nn.Module, **sizes))
-    if task == "vocoding":
+    if task in ("synthesis", "vocoding"):
         return model
     if "classes" not in wanted and not hasattr(model.network, "tokens"):
         _require_scores(model, node["network"]["_target_"], classes)
     return model
+
+
+def _require_task(target: str, task: str) -> None:
+    """Refuse networks that do not speak where they have to.
+
+    Raises:
+        ValueError: names one that does.
+    """
+    network: Any = resolve(target)
+    if task == "synthesis" and get_type_hints(network.forward).get("return") is not AcousticOutput:
+        raise ValueError(f"{target} turns no text into mels: choose student=feed_forward_small, for example")
+    if task == "vocoding" and "hop_length" not in inspect.signature(network).parameters:
+        raise ValueError(f"{target} turns no mels into waveforms: choose student=vocos_small, for example")
 
 
 def _require_scores(model: WaveformModel, target: str, classes: int) -> None:
@@ -182,13 +198,15 @@ def _round_trip(run: Path) -> RoundTrip:
 
 
 def spoken_tokens(config: dict[str, Any]) -> Tokens:
-    """What spells for a finished acoustic network.
+    """What spells for a finished acoustic network, by its tokens: they may be another run's, whose kind nobody noted.
 
     Args:
         config: of its run.
     """
     corpus, classes = config["corpus"], config["classes"]
-    if corpus["spelling"] == "characters":
+    if classes == PublishedLetters().pieces:
+        return PublishedLetters()
+    if " " in classes:  # between phones there is nothing
         return SpokenCharacters(corpus["language"], classes)
     return Phonemes(corpus["voice"], classes)
 

@@ -10,7 +10,8 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
-from kd_lightning.corpora.spelling import LEARNT, Spelling
+from kd_lightning.corpora import spelling, spelt_sentences
+from kd_lightning.corpora.spelling import Spelling
 from kd_lightning.experiment.finished import finished_config, spoken_tokens, without_weights
 from kd_lightning.experiment.targets import build, resolve
 from kd_lightning.files import write
@@ -18,6 +19,8 @@ from kd_lightning.frontend.alphabet import Alphabet
 from kd_lightning.frontend.tokens import Pieces, Tokens
 from kd_lightning.models.recogniser import Recogniser
 
+# What a corpus learns from its own texts, by task.
+LEARNT_BY = {"recognition": spelling.LEARNT, "synthesis": spelt_sentences.LEARNT}
 # In the folder of a run that spells with pieces of words.
 MODEL = "tokens.model"
 
@@ -35,18 +38,15 @@ def spelling_of_stage(config: dict[str, Any]) -> Spelling | None:
     Raises:
         FileNotFoundError, ValueError: there is no such run, or nothing is left to spell with; what to do.
     """
-    if config.get("task") == "synthesis":
-        spoken = Path(config["corpus"]["spelling"])
-        return Spelling(spoken_tokens(finished_config(spoken))) if spoken.is_dir() else None
-    if config.get("task") != "recognition":
+    if config.get("task") not in LEARNT_BY:
         return None
     if tokens := brought_tokens(config["student"]["network"]):
         return Spelling(tokens)
     kind = config["corpus"]["spelling"]
-    if kind in LEARNT:
+    if kind in LEARNT_BY[config["task"]]:
         return None
-    if kind != "teacher":
-        return spelling_of_run(Path(kind)) if Path(kind).is_dir() else None  # the corpus says which there are
+    if kind != "teacher":  # the corpus says which there are
+        return spelling_of_run(Path(kind), config["task"]) if Path(kind).is_dir() else None
     node = config["teacher"] or {}
     if node.get("checkpoint") and (tokens := brought_tokens(node["network"])):
         return Spelling(tokens)
@@ -58,7 +58,7 @@ def spelling_of_stage(config: dict[str, Any]) -> Spelling | None:
             "corpus.spelling=runs/<name>/teacher, and for a teacher that is trained first set "
             "stages.teacher.corpus.spelling=characters"
         )
-    return spelling_of_run(run)
+    return spelling_of_run(run, config["task"])
 
 
 def speakers_of_stage(config: dict[str, Any]) -> list[str] | None:
@@ -72,7 +72,7 @@ def speakers_of_stage(config: dict[str, Any]) -> list[str] | None:
     run = (config["teacher"] or {}).get("run") or config["student"]["run"]
     if not isinstance(run, str):
         return None
-    speakers: list[str] = finished_config(Path(run))["speakers"]
+    speakers: list[str] | None = finished_config(Path(run)).get("speakers")
     return speakers
 
 
@@ -85,21 +85,31 @@ def brought_tokens(node: dict[str, Any]) -> Tokens | None:
     Raises:
         ValueError, FileNotFoundError: the network cannot be built.
     """
-    if "classes" in inspect.signature(resolve(node.get("_target_"))).parameters:
+    wanted = inspect.signature(resolve(node.get("_target_"))).parameters
+    if "classes" in wanted:
         return None
+    sizes = {key: 256 for key in ("bins", "hop_length") if key in wanted}
     with torch.device("meta"):  # the network itself is of no matter here
-        tokens: Tokens | None = getattr(build(without_weights(node), nn.Module), "tokens", None)
+        tokens: Tokens | None = getattr(build(without_weights(node), nn.Module, **sizes), "tokens", None)
     return tokens
 
 
-def spelling_of_run(run: Path) -> Spelling:
+def spelling_of_run(run: Path, task: str) -> Spelling:
     """What a finished run spells with.
+
+    Args:
+        run: its folder.
+        task: that it has to be of.
 
     Raises:
         FileNotFoundError: there is no such run, or the folder of its published network is gone.
-        ValueError: its tokens are pieces of words, and it did not keep what spells with them.
+        ValueError: it is of another task, or its tokens are pieces of words, and it did not keep what spells with them.
     """
     config = finished_config(run)
+    if config["task"] != task:
+        raise ValueError(f"{run} is of task={config['task']}: a run that spells for others is of task={task}")
+    if config["task"] == "synthesis":
+        return Spelling(spoken_tokens(config))
     if tokens := brought_tokens(config["student"]["network"]):
         return Spelling(tokens)
     model = run / MODEL

@@ -1,6 +1,6 @@
 """An acoustic network together with the mel that it speaks: sentences in, mel out."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_lightning.frontend.mel import Mel
 from kd_lightning.models.acoustic_output import AcousticOutput, Recorded, Sentences
@@ -13,10 +13,30 @@ class AcousticModel(WaveformModel):
     Args:
         frontend: maps (B, T) waveforms to (B, bins, frames) mels.
         network: maps sentences, and how they were spoken, to an
-            :class:`~kd_lightning.models.acoustic_output.AcousticOutput`.
+            :class:`~kd_lightning.models.acoustic_output.AcousticOutput`. A published one says in its ``mel`` which mels
+            it speaks.
+
+    Raises:
+        ValueError: the frontend gives no mels to speak, or a published network speaks others.
     """
 
     frontend: Mel
+
+    def __init__(self, frontend: Mel, network: nn.Module) -> None:
+        super().__init__(frontend, network)
+        if not isinstance(frontend, Mel):
+            raise ValueError(
+                f"{type(frontend).__name__} is heard and not spoken: choose frontend=mel_16k, mel_22k or mel_24k"
+            )
+        spoken, heard = getattr(network, "mel", frontend.settings), frontend.settings
+        differ = [
+            f"{key}: {spoken[key]}, here {heard.get(key)}" for key in spoken if spoken[key] != heard.get(key)
+        ]
+        if differ:
+            raise ValueError(
+                f"{type(network).__name__} speaks mels of its own ({'; '.join(differ)}): choose a frontend of "
+                "these settings (frontend=mel_22k has those of networks for LJ Speech)"
+            )
 
     def forward(  # type: ignore[override]  # sentences go in, not waveforms
         self, sentences: Sentences, recorded: Recorded | None = None

@@ -77,7 +77,7 @@ def check_classes(run: Path, run_classes: list[str], classes: list[str]) -> None
         order = "" if missing or extra else "the same classes in another order; "
         raise ValueError(
             f"{run} knows other classes than the corpus: {order}it lacks {some(missing)} and has {some(extra)} "
-            "besides; train a run on these classes, or give the corpus the run's: corpus.words, for a recogniser "
+            "besides; train a run on these classes, or give the corpus the run's: corpus.words, or for tokens "
             f"corpus.spelling={run}"
         )
 
