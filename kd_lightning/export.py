@@ -17,17 +17,32 @@ if TYPE_CHECKING:
 
 USAGE = """usage: python -m kd_lightning.export run=<folder> [format=onnx] [precision=fp32|int8] [key=value ...]
 
-Writes a finished run's network with its frontend inside to <run>/deploy/, compares it with PyTorch on the test set and
-scores it there in ONNX Runtime. A keyword spotter takes waveforms of one second and gives class scores; a recogniser
-with a CTC layer takes a waveform of any length and gives log-probabilities of its tokens for each frame.
+Writes a finished run's network to <run>/deploy/, compares it with PyTorch on the test set and scores it there in ONNX
+Runtime. What goes in and comes out (float32, where nothing else is said):
+  keyword spotter                waveform (B, one second) -> scores (B, classes)
+  recogniser with a CTC layer    waveform (1, samples) -> log_probabilities (1, frames, tokens)
+  feed-forward acoustic network  tokens (1, tokens) int64, of several speakers also speaker (1,) int64
+                                 -> mel (1, bins, frames), durations (1, tokens) int64 in frames
+  vocoder                        mel (1, bins, frames), for a flow also noise (1, samples), standard normal
+                                 -> waveform (1, samples)
+The file's metadata says the classes or tokens, the sample rate, and the settings of the mels.
 int8 rounds the network, not its frontend, calibrated on calibration_clips=512 clips (128 utterances) of the training
-split. Further words change the run's config."""
+split. Further words change the run's config: vocoder= and recogniser= name runs that make mels heard and listen."""
 
-# Largest difference of a probability between PyTorch and ONNX Runtime that passes for rounding of floats.
+# Largest difference between PyTorch and ONNX Runtime that passes for rounding of floats, and of what.
 TOLERANCE = 1e-3
+COMPARED = {
+    "keyword": "probability",
+    "recognition": "probability",
+    "synthesis": "value of a mel",
+    "vocoding": "sample",
+}
+# Share of the tokens that may last a frame more or less by such rounding.
+OTHER_DURATIONS = 0.01
 # Accuracy that int8 may cost before it is worth training for.
 HALF_A_POINT = 0.005
-CALIBRATION_CLIPS = {"keyword": 512, "recognition": 128}
+METRICS = {"keyword": "accuracy", "recognition": "wer", "synthesis": "mcd", "vocoding": "mcd"}
+CALIBRATION_CLIPS = {"keyword": 512, "recognition": 128, "synthesis": 128, "vocoding": 128}
 CALIBRATION_BATCH = 64
 
 
@@ -49,30 +64,29 @@ def export(words: dict[str, Any]) -> None:
     except ImportError as error:
         raise ValueError(f"{error.name} is missing: pip install 'kd_lightning[export]'") from error
 
-    import json
-
+    from kd_lightning.deploy.graph import save
     from kd_lightning.deploy.int8 import to_int8
-    from kd_lightning.deploy.onnx_file import save, to_onnx
+    from kd_lightning.deploy.onnx_file import to_onnx
     from kd_lightning.experiment.finished import build_evaluation
     from kd_lightning.files import whole, write
     from kd_lightning.reports.page import write_report
+    from kd_lightning.reports.strict_json import to_json
 
     evaluation = build_evaluation(run, words)
+    task = evaluation.task
     exported = to_onnx(evaluation.model, evaluation.datamodule.clip_samples)
     if precision == "int8":
-        clips = clips or CALIBRATION_CLIPS[evaluation.task]
-        exported = to_int8(exported, training_clips(evaluation, clips))
+        exported = to_int8(exported, training_clips(evaluation, clips or CALIBRATION_CLIPS[task]))
     path = run / "deploy" / f"network_{precision}.onnx"
     with whole(path) as beside:
-        save(exported, beside, evaluation.classes, evaluation.datamodule.sample_rate, **timing(evaluation))
+        save(
+            exported, beside, evaluation.classes, evaluation.datamodule.sample_rate, **properties(evaluation)
+        )
         result = {"format": form, "precision": precision, "file": path.name, **scored(beside, evaluation)}
-        if precision == "fp32" and result["max_abs_difference"] > TOLERANCE:
-            raise ValueError(
-                f"the exported network differs from PyTorch by {result['max_abs_difference']:.2g} in a probability, "
-                f"above {TOLERANCE:g}: nothing was written"
-            )
-    write(run / "deploy" / f"{form}_{precision}.json", json.dumps(result, indent=2) + "\n")
-    key = "accuracy" if evaluation.task == "keyword" else "wer"
+        if precision == "fp32":
+            require_the_same(result, task)
+    write(run / "deploy" / f"{form}_{precision}.json", to_json(result))
+    key = METRICS[task]
     change = result["metrics"][f"{key}_change"]
     print(
         f"{path}: {result['size_bytes']:,} bytes, {key} {result['metrics'][key]:.4f} ({change:+.4f} against PyTorch), "
@@ -87,54 +101,96 @@ def export(words: dict[str, Any]) -> None:
         print(f"now in the report: {write_report(run.parent) / 'index.html'}")
 
 
+def require_the_same(result: dict[str, Any], task: str) -> None:
+    """Refuse a file in float that says something else than PyTorch.
+
+    Raises:
+        ValueError: with the difference.
+    """
+    difference, others = result["max_abs_difference"], result.get("other_durations", 0.0)
+    if difference > TOLERANCE:
+        raise ValueError(
+            f"the exported network differs from PyTorch by {difference:.2g} in a {COMPARED[task]}, above "
+            f"{TOLERANCE:g}: nothing was written"
+        )
+    if others > OTHER_DURATIONS:
+        raise ValueError(
+            f"the exported network gives {100 * others:.1f} % of the tokens another duration than PyTorch: nothing was "
+            "written"
+        )
+
+
+def properties(evaluation: Evaluation) -> dict[str, Any]:
+    """What the file says of itself beside classes and sample rate: all that one has to know to use it."""
+    from kd_lightning.experiment.finished import spoken_tokens
+    from kd_lightning.frontend.phonemes import Phonemes
+    from kd_lightning.models.acoustic_model import AcousticModel
+    from kd_lightning.models.recogniser import Recogniser
+    from kd_lightning.models.vocoder import Vocoder
+
+    match evaluation.model:
+        case Recogniser() as model:
+            return {"seconds_per_frame": model.seconds_per_frame}
+        case Vocoder() as model:
+            return {"mel": model.frontend.settings}
+        case AcousticModel() as model:
+            config, tokens = evaluation.config, spoken_tokens(evaluation.config)
+            spelt = (
+                {"spelling": "phonemes", "voice": tokens.voice}
+                if isinstance(tokens, Phonemes)
+                else {"spelling": "characters", "language": config["corpus"]["language"]}
+            )
+            return {"mel": model.frontend.settings, "speakers": config["speakers"], **spelt}
+    return {}
+
+
 def scored(path: Path, evaluation: Evaluation) -> dict[str, Any]:
     """What the file does on the test set."""
     from kd_lightning.deploy.scoring import score_keywords, score_recognition
+    from kd_lightning.deploy.speech_scoring import Tested, score_speech
+    from kd_lightning.experiment.finished import build_scorer
+    from kd_lightning.models.acoustic_model import AcousticModel
     from kd_lightning.models.recogniser import Recogniser
+    from kd_lightning.models.vocoder import Vocoder
 
-    model, datamodule = evaluation.model, evaluation.datamodule
-    if isinstance(model, Recogniser):
-        return score_recognition(path, model, datamodule, evaluation.classes)
-    return score_keywords(path, model, datamodule)
+    def tested(model: AcousticModel | Vocoder) -> Tested:
+        scorer, trainer = build_scorer(evaluation._replace(model=model), accelerator="cpu")
+        metrics = trainer.test(scorer, datamodule=datamodule, verbose=False)[0]
+        return Tested(dict(metrics), scorer.intervals(), scorer.predictions, *scorer.measured(datamodule))
+
+    datamodule = evaluation.datamodule
+    match evaluation.model:
+        case AcousticModel() | Vocoder() as model:
+            return score_speech(path, model, tested)
+        case Recogniser() as model:
+            return score_recognition(path, model, datamodule, evaluation.classes)
+        case model:
+            return score_keywords(path, model, datamodule)
 
 
-def timing(evaluation: Evaluation) -> dict[str, float]:
-    """What the file says of the time between two frames of its output, where it has several."""
-    from kd_lightning.models.recogniser import Recogniser
+def training_clips(evaluation: Evaluation, count: int) -> list[dict[str, Tensor]]:
+    """Inputs of the file: up to ``count`` clips of the training split in the order that the seed draws.
 
-    model = evaluation.model
-    return {"seconds_per_frame": model.seconds_per_frame} if isinstance(model, Recogniser) else {}
-
-
-def training_clips(evaluation: Evaluation, count: int) -> list[Tensor]:
-    """Batches of waveforms (B, T), up to ``count`` clips of the training split in the order that the seed draws.
-
-    They are not augmented: noise and speed widen the ranges beyond what the network hears in use. Utterances are each
-    a batch of their own, as a recogniser's file takes them.
+    They are not augmented: noise and speed widen the ranges beyond what the network hears in use. Utterances, sentences
+    and mels are each a batch of their own, as the file takes them.
 
     Raises:
         ValueError: a class has no training clip, or no training utterance is left.
     """
     import torch
-    from pytorch_lightning import LightningDataModule
 
-    from kd_lightning.experiment.finished import unhidden
-    from kd_lightning.experiment.targets import build
+    from kd_lightning.deploy.onnx_file import INPUT, inputs_of
+    from kd_lightning.experiment.finished import corpus_of
+    from kd_lightning.models.acoustic_model import AcousticModel
+    from kd_lightning.models.recogniser import Recogniser
+    from kd_lightning.models.vocoder import Vocoder
 
-    corpus = unhidden(evaluation.config, evaluation.classes) | {"augment": None}
-    datamodule = build(corpus, LightningDataModule)
-    datamodule.prepare_data()
-    datamodule.setup("fit")
-    batches = datamodule.train_dataloader()
-    if evaluation.task == "recognition":
-        utterances = (
-            waveform[None, :samples]
-            for batch in batches
-            for waveform, samples in zip(batch.waveform, batch.samples.tolist(), strict=True)
-        )
-        return list(islice(utterances, count))
+    model, corpus = evaluation.model, evaluation.config["corpus"]
+    batches = corpus_of(evaluation.config, evaluation.classes, "fit").train_dataloader()
+    if isinstance(model, AcousticModel | Recogniser | Vocoder):
+        return list(islice((inputs for batch in batches for inputs in inputs_of(model, batch)), count))
     clips = [batch.waveform for batch in islice(batches, ceil(count / corpus["batch_size"]))]
-    return list(torch.cat(clips)[:count].split(CALIBRATION_BATCH))
+    return [{INPUT: waveform} for waveform in torch.cat(clips)[:count].split(CALIBRATION_BATCH)]
 
 
 main = run_command(export, USAGE)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -19,38 +19,42 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor
 
-from kd_lightning.deploy.onnx_file import INPUT, network_nodes
+from kd_lightning.deploy.graph import network_nodes
 
 # Matrix products and sums in int8, and what hands int8 on between them.
 ARITHMETIC = ("Conv", "Gemm", "MatMul", "Add")
 HANDED_ON = ("Relu", "Clip", "MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat")
 
 
-class Clips(CalibrationDataReader):
-    """Hands batches of waveforms (B, T) to the calibration, once."""
+# What a file takes, by name.
+Inputs = Mapping[str, Tensor]
 
-    def __init__(self, batches: Sequence[Tensor]) -> None:
-        self.batches: Iterator[Tensor] = iter(batches)
+
+class Examples(CalibrationDataReader):
+    """Hands inputs of the file to the calibration, once."""
+
+    def __init__(self, examples: Sequence[Inputs]) -> None:
+        self.examples: Iterator[Inputs] = iter(examples)
 
     def get_next(self) -> dict[str, object] | None:
-        batch = next(self.batches, None)
-        return None if batch is None else {INPUT: batch.numpy()}
+        inputs = next(self.examples, None)
+        return None if inputs is None else {name: tensor.numpy() for name, tensor in inputs.items()}
 
 
-def to_int8(exported: onnx.ModelProto, batches: Sequence[Tensor]) -> onnx.ModelProto:
+def to_int8(exported: onnx.ModelProto, examples: Sequence[Inputs]) -> onnx.ModelProto:
     """Round an exported network to int8.
 
-    The range of an activation is the mean of its least and greatest values over the batches: a mean forgives an odd
+    The range of an activation is the mean of its least and greatest values over the examples: a mean forgives an odd
     clip, and it is what :class:`~kd_lightning.distillers.quantisation.FakeInt8` trains with.
 
     Args:
-        exported: from :func:`~kd_lightning.deploy.onnx_file.to_onnx`.
-        batches: waveforms (B, T) of training clips.
+        exported: from :func:`~kd_lightning.deploy.onnx_file.to_onnx` and its like.
+        examples: what the file takes, of the training split: waveforms (B, T), sentences, or mels.
 
     Raises:
         ValueError: there are no clips.
     """
-    if not sum(len(batch) for batch in batches):
+    if not any(len(tensor) for inputs in examples for tensor in inputs.values()):
         raise ValueError(
             "int8 is calibrated on training clips, and there are none: set calibration_clips=512"
         )
@@ -61,7 +65,7 @@ def to_int8(exported: onnx.ModelProto, batches: Sequence[Tensor]) -> onnx.ModelP
         quantize_static(
             str(path),
             str(path),
-            Clips(batches),
+            Examples(examples),
             op_types_to_quantize=[*ARITHMETIC, *HANDED_ON],
             nodes_to_quantize=rounded_nodes(exported),
             per_channel=True,

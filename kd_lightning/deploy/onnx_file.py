@@ -1,21 +1,22 @@
-"""A network with its frontend inside as one ONNX file: waveform in, scores of classes or of tokens out."""
+"""A network as one ONNX file. One that hears has its frontend inside: waveform in, scores of classes or tokens out."""
 
 from __future__ import annotations
 
-import ast
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
 
+from kd_lightning.deploy.acoustic_file import acoustic_inputs, acoustic_to_onnx
+from kd_lightning.deploy.graph import exported_graph
+from kd_lightning.deploy.vocoder_file import vocoder_inputs, vocoder_to_onnx
+from kd_lightning.models.acoustic_model import AcousticModel
 from kd_lightning.models.recogniser import Recogniser
+from kd_lightning.models.vocoder import Vocoder
 from kd_lightning.models.waveform_model import WaveformModel
 
-# Where torch's exporter notes the modules that a node came from, outermost first: "['', 'model', 'model.network', …]".
-SCOPES = "pkg.torch.onnx.name_scopes"
 INPUT = "waveform"
 SCORES, LOG_PROBABILITIES = "scores", "log_probabilities"
 
@@ -45,83 +46,54 @@ class LogProbabilities(nn.Module):
 
 
 def to_onnx(model: WaveformModel, clip_samples: int) -> onnx.ModelProto:
-    """Export a network with its frontend.
+    """Export a network.
 
     Of a keyword spotter: ``waveform`` (B, T) float32 in [-1, 1] -> ``scores`` (B, C), summing to 1, for any B. Of a
-    recogniser: ``waveform`` (1, T) -> ``log_probabilities`` (1, frames, V) by CTC, for any T.
+    recogniser: ``waveform`` (1, T) -> ``log_probabilities`` (1, frames, V) by CTC, for any T. For those that speak see
+    :func:`~kd_lightning.deploy.acoustic_file.acoustic_to_onnx` and
+    :func:`~kd_lightning.deploy.vocoder_file.vocoder_to_onnx`.
 
     Args:
         model: in eval mode.
         clip_samples: length T of every waveform, or that of an example.
 
     Returns:
-        the graph, each node with the modules that it came from: see :func:`network_nodes`.
+        the graph, each node with the modules that it came from: see
+        :func:`~kd_lightning.deploy.graph.network_nodes`.
 
     Raises:
-        ValueError: the network does not speak by CTC, or the exporter cannot write it.
+        ValueError: the network has an attention decoder, or the exporter cannot write it.
     """
+    if isinstance(model, AcousticModel):
+        return acoustic_to_onnx(model)
+    if isinstance(model, Vocoder):
+        return vocoder_to_onnx(model)
+    network = type(model.network).__name__
     if not isinstance(model, Recogniser):
         # A batch of two: the exporter would take a batch of one for a constant.
-        return _exported(Scores(model), SCORES, torch.randn(2, clip_samples) * 0.1, {0: "batch"})
-    name = type(model.network).__name__
+        example = {INPUT: torch.randn(2, clip_samples) * 0.1}
+        return exported_graph(Scores(model), network, example, [SCORES], {INPUT: {0: "batch"}})
     if model.writes:
         raise ValueError(
-            f"{name} writes with an attention decoder, a token at a time, which is no one graph: export a student with "
-            "a CTC layer alone, such as QuartzNet, Citrinet, DeepSpeech, RecurrentRecogniser, TimmRecogniser, "
+            f"{network} writes with an attention decoder, a token at a time, which is no one graph: export a student "
+            "with a CTC layer alone, such as QuartzNet, Citrinet, DeepSpeech, RecurrentRecogniser, TimmRecogniser, "
             "Conformer or TransformerEncoder"
         )
-    try:
-        return _exported(
-            LogProbabilities(model), LOG_PROBABILITIES, torch.randn(1, clip_samples) * 0.1, {1: "samples"}
-        )
-    except torch.onnx.OnnxExporterError as error:
-        raise ValueError(f"torch cannot write {name} as a graph: {str(error).splitlines()[0]}") from error
-
-
-def _exported(model: nn.Module, output: str, example: Tensor, dynamic: dict[int, str]) -> onnx.ModelProto:
-    program = torch.onnx.export(
-        model.eval(),
-        (example,),
-        dynamo=True,
-        input_names=[INPUT],
-        output_names=[output],
-        dynamic_shapes=({axis: torch.export.Dim(name) for axis, name in dynamic.items()},),
-        verbose=False,
+    example = {INPUT: torch.randn(1, clip_samples) * 0.1}
+    return exported_graph(
+        LogProbabilities(model), network, example, [LOG_PROBABILITIES], {INPUT: {1: "samples"}}
     )
-    assert program is not None
-    exported: onnx.ModelProto = program.model_proto
-    return exported
 
 
-def network_nodes(exported: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes inside the model's ``network``: neither its frontend nor the softmax after it.
-
-    Raises:
-        RuntimeError: the exporter left no note of the modules.
-    """
-    nodes = [node for node in exported.graph.node if "model.network" in _scopes(node)]
-    if not nodes:
-        raise RuntimeError(f"no node of the exported graph says under {SCOPES} that it is the network's")
-    return nodes
-
-
-def _scopes(node: onnx.NodeProto) -> list[str]:
-    notes = [note.value for note in node.metadata_props if note.key == SCOPES]
-    return list(ast.literal_eval(notes[0])) if notes else []
-
-
-def save(
-    exported: onnx.ModelProto, path: Path, classes: Sequence[str], sample_rate: int, **properties: object
-) -> None:
-    """Write the graph without the exporter's notes, which hold lines of source code and where they lie.
-
-    The file's metadata says the classes (or pieces of tokens), in the order of the scores, the sample rate, and what
-    else is given, as JSON.
-    """
-    for noted in (exported.graph, *exported.graph.node, *exported.graph.value_info):
-        del noted.metadata_props[:]
-    for noted in (*exported.graph.input, *exported.graph.output, *exported.graph.initializer):
-        del noted.metadata_props[:]
-    told = {"classes": list(classes), "sample_rate": sample_rate} | properties
-    onnx.helper.set_model_props(exported, {key: json.dumps(value) for key, value in told.items()})
-    onnx.save(exported, str(path))
+def inputs_of(model: AcousticModel | Recogniser | Vocoder, batch: Any) -> Iterator[dict[str, Tensor]]:
+    """What a file takes of a batch, one sentence or recording after the other."""
+    if isinstance(model, AcousticModel):
+        yield from acoustic_inputs(model, batch.sentences)
+        return
+    for padded, samples in zip(batch.waveform, batch.samples.tolist(), strict=True):
+        waveform = padded[None, :samples]
+        yield (
+            {INPUT: waveform}
+            if isinstance(model, Recogniser)
+            else vocoder_inputs(model, model.frontend(waveform))
+        )

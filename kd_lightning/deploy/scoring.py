@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
+from torch import Tensor
 
 from kd_lightning.decoding.greedy import greedy
 from kd_lightning.deploy.onnx_file import INPUT, LOG_PROBABILITIES, SCORES
@@ -30,23 +31,31 @@ def one_thread(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def costs(path: Path, session: onnxruntime.InferenceSession, datamodule: Any) -> dict[str, Any]:
-    """What a file costs: ``size_bytes``, and ``latency_ms`` and ``real_time_factor`` of a clip of ``clip_seconds``.
+def costs(
+    path: Path, session: onnxruntime.InferenceSession, inputs: Mapping[str, Tensor], seconds: float
+) -> dict[str, Any]:
+    """What a file costs: ``size_bytes``, and ``latency_ms`` and ``real_time_factor`` of so many ``clip_seconds``.
 
     Args:
-        path: a file of :mod:`kd_lightning.deploy.onnx_file`.
+        path: of the file.
         session: it, on one thread.
-        datamodule: the corpus, which says how long the clip is.
+        inputs: what it is timed on, by name.
+        seconds: of audio that it hears or says then.
     """
-    clip = np.zeros((1, datamodule.clip_samples), np.float32)
-    seconds = datamodule.clip_samples / datamodule.sample_rate
-    latency = efficiency.latency(lambda: session.run(None, {INPUT: clip}))
+    fed = {name: tensor.numpy() for name, tensor in inputs.items()}
+    latency = efficiency.latency(lambda: session.run(None, fed))
     return {
         "size_bytes": path.stat().st_size,
         "clip_seconds": seconds,
         "latency_ms": latency._asdict(),
         "real_time_factor": efficiency.real_time_factor(latency.p50, seconds),
     }
+
+
+def costs_of_a_clip(path: Path, session: onnxruntime.InferenceSession, datamodule: Any) -> dict[str, Any]:
+    """:func:`costs` of a file that hears, of a clip as long as the corpus says."""
+    samples: int = datamodule.clip_samples
+    return costs(path, session, {INPUT: torch.zeros(1, samples)}, samples / datamodule.sample_rate)
 
 
 def score_keywords(path: Path, model: WaveformModel, datamodule: Any) -> dict[str, Any]:
@@ -78,7 +87,7 @@ def score_keywords(path: Path, model: WaveformModel, datamodule: Any) -> dict[st
     of_file, of_network = np.array(right).T
     change = paired_difference(of_file, of_network, speakers)
     return {
-        **costs(path, session, datamodule),
+        **costs_of_a_clip(path, session, datamodule),
         "metrics": {key: float(value) for key, value in metrics.compute().items()}
         | {"accuracy_change": change.value},
         "intervals": {
@@ -135,7 +144,7 @@ def score_recognition(
     )
     change = rate_difference(word_edits(references, outputs), word_edits(references, of_network), speakers)
     return {
-        **costs(path, session, datamodule),
+        **costs_of_a_clip(path, session, datamodule),
         "metrics": {key: float(value) for key, value in metrics.compute().items()}
         | {"wer_change": change.value},
         "intervals": error_rate_intervals(lines) | {"wer_change": [change.low, change.high]},

@@ -241,7 +241,7 @@ class Evaluation(NamedTuple):
     """A finished run's network beside a corpus to score it on.
 
     Attributes:
-        task: "keyword" or "recognition".
+        task: "keyword", "recognition", "synthesis" or "vocoding".
         config: the run's, with the further words merged over it.
         model: the network with its weights, in eval mode.
         classes: names of the classes, or the pieces of the tokens, in the order of the logits.
@@ -259,7 +259,8 @@ def build_evaluation(run: Path, words: dict[str, Any]) -> Evaluation:
     """A finished run and the corpus to score it on.
 
     Another corpus is asked for a keyword run's own classes, whatever else it has. A recogniser's outputs are read with
-    the run's own tokens, and the corpus gives the sentences to compare them with.
+    the run's own tokens, and the corpus gives the sentences to compare them with. For an acoustic network it is spelt
+    with the run's tokens, and its speakers have to be the run's; a vocoder takes any voice.
 
     Args:
         run: the finished run's folder.
@@ -271,17 +272,32 @@ def build_evaluation(run: Path, words: dict[str, Any]) -> Evaluation:
     model, finished = finished_model(run)
     config = with_keys(finished, words)
     prepare_process({"accelerator": "cpu", "devices": 1})
-    datamodule = build(unhidden(config, finished["classes"]), LightningDataModule)
-    if finished["task"] == "synthesis":
-        datamodule.spell_with(Spelling(spoken_tokens(finished)))
-        datamodule.number_speakers(finished["speakers"])
-    datamodule.prepare_data()
-    datamodule.setup("test")
+    datamodule = corpus_of(config, finished["classes"], "test")
     task = str(finished["task"])
     if task != "recognition":  # how a corpus would spell its sentences is of no matter
         check_classes(run, finished["classes"], datamodule.classes)
     check_rate(run, model.frontend.sample_rate, datamodule.sample_rate)
     return Evaluation(task, config, model, finished["classes"], datamodule)
+
+
+def corpus_of(config: dict[str, Any], classes: list[str], split: str) -> Any:
+    """The corpus of a finished run, all of which may be seen, prepared and set up; to train on, it is not augmented.
+
+    Args:
+        config: of the run, with what is to change in it.
+        classes: of the run.
+        split: what to set up, "fit" or "test".
+    """
+    corpus = unhidden(config, classes)
+    if split == "fit" and "augment" in corpus:
+        corpus = corpus | {"augment": None}
+    datamodule = build(corpus, LightningDataModule)
+    if config["task"] == "synthesis":
+        datamodule.spell_with(Spelling(spoken_tokens(config | {"classes": classes})))
+        datamodule.number_speakers(config["speakers"])
+    datamodule.prepare_data()
+    datamodule.setup(split)
+    return datamodule
 
 
 def unhidden(config: dict[str, Any], classes: list[str]) -> dict[str, Any]:
@@ -301,13 +317,21 @@ def unhidden(config: dict[str, Any], classes: list[str]) -> dict[str, Any]:
     return corpus | {"words": words}
 
 
-def build_scorer(evaluation: Evaluation) -> tuple[Distiller, pl.Trainer]:
-    """A distiller that only tests, and a Trainer for this machine, whatever the run was trained on."""
+def build_scorer(
+    evaluation: Evaluation, accelerator: str = "auto", distiller: str | None = None
+) -> tuple[Distiller, pl.Trainer]:
+    """A distiller that only tests, and a Trainer for this machine, whatever the run was trained on.
+
+    Args:
+        evaluation: what to score.
+        accelerator: what to score it on, "auto" or "cpu".
+        distiller: class path of another one than the run's.
+    """
     config = evaluation.config
-    node = config["distiller"]
+    node = config["distiller"] | ({"_target_": distiller} if distiller else {})
     if evaluation.task == "recognition":
         node = node | {"language": evaluation.datamodule.language}
-    distiller: Distiller = build(
+    scorer: Distiller = build(
         node,
         Distiller,
         classes=evaluation.classes,
@@ -316,6 +340,10 @@ def build_scorer(evaluation: Evaluation) -> tuple[Distiller, pl.Trainer]:
         optimizer=build(config["optimizer"]),
         **listening(config),
     )
-    return distiller, pl.Trainer(
-        devices=1, logger=False, enable_checkpointing=False, use_distributed_sampler=False
+    return scorer, pl.Trainer(
+        accelerator=accelerator,
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
     )

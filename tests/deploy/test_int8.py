@@ -11,8 +11,9 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
+from kd_lightning.deploy.graph import network_nodes, save
 from kd_lightning.deploy.int8 import to_int8
-from kd_lightning.deploy.onnx_file import INPUT, network_nodes, save, to_onnx
+from kd_lightning.deploy.onnx_file import INPUT, to_onnx
 from kd_lightning.distillers import quantisation
 from kd_lightning.frontend.features import MFCC
 from kd_lightning.models.tc_resnet import TCResNet
@@ -48,7 +49,7 @@ def exported(model: WaveformModel) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def int8(exported: onnx.ModelProto, clips: list[Tensor]) -> onnx.ModelProto:
-    return to_int8(exported, clips)
+    return to_int8(exported, [{INPUT: waveform} for waveform in clips])
 
 
 def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -146,7 +147,7 @@ def follow(fake: quantisation.FakeInt8, model: WaveformModel, waveform: Tensor) 
 
 
 def test_no_clips_are_refused(exported: onnx.ModelProto):
-    for none in ([], [torch.zeros(0, 16000)]):
+    for none in ([], [{INPUT: torch.zeros(0, 16000)}]):
         with pytest.raises(ValueError, match=r"calibrated on training clips.*there are none"):
             to_int8(exported, none)
 

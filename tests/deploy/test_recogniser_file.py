@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from kd_lightning.deploy.graph import network_nodes, save
 from kd_lightning.deploy.int8 import to_int8
-from kd_lightning.deploy.onnx_file import INPUT, LOG_PROBABILITIES, network_nodes, save, to_onnx
+from kd_lightning.deploy.onnx_file import INPUT, LOG_PROBABILITIES, to_onnx
 from kd_lightning.frontend.features import LogMel
 from kd_lightning.models.conformer import Conformer
 from kd_lightning.models.deep_speech import DeepSpeech
@@ -53,9 +54,8 @@ def exported(model: Recogniser) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def int8(exported: onnx.ModelProto) -> onnx.ModelProto:
-    return to_int8(
-        exported, [sound(samples, seed) for seed, samples in enumerate((20000, 32000, 48321, 8000))]
-    )
+    lengths = (20000, 32000, 48321, 8000)
+    return to_int8(exported, [{INPUT: sound(samples, seed)} for seed, samples in enumerate(lengths)])
 
 
 def sound(samples: int, seed: int) -> Tensor:
