@@ -22,6 +22,15 @@ Scores a finished run on the test set of its corpus, or of another one of the sa
   corpus.root=/other/data             any key of the run's config.json
 Prints the metrics and writes them, with the predictions, to <run>/evaluation/.
 
+Of a run that speaks:
+  recogniser=runs/my_recogniser/finetune   a run that reads back what is said (round-trip CER)
+  vocoder=runs/my_vocoder/finetune         for an acoustic run: what makes its mels heard; Griffin-Lim without
+  acoustic=runs/my_voice/finetune          for a vocoder's run: score what it makes of the mels that this run predicts
+Without acoustic= a vocoder is scored on the mels of recordings; with it on the test sentences of that acoustic run,
+whose config further words change, into <run>/evaluation/predicted_mels/.
+
+Of a keyword spotter:
+
   streaming=true                      how the spotter behaves in use: false alarms per hour, delay, DET curve
   minutes=60                          of audio, made of the test split and its background noise
   keywords=[yes,no]                   classes to listen for; all words by default
@@ -30,11 +39,16 @@ Prints the metrics and writes them, with the predictions, to <run>/evaluation/.
   hop=0.1 smoothing=0.3 refractory=1.0 tolerance=1.0   of the detector, in seconds
 Prints these and writes <run>/streaming.json and <run>/det.png; the report shows them.
 
+Of a recogniser:
   audio=speech.mp3                    transcribe: wav, flac, ogg or mp3 of any rate and length, or a folder of them
   chunk_seconds=20                    longest stretch that is heard at once; by default the longest training utterance
   beam=50                             hypotheses that are kept; 1 is greedy, the default
   language_model=file.arpa            for CTC: an n-gram model over the run's tokens (ARPA or KenLM), a space written |
 Prints a line a file and writes <run>/transcripts/<name>.txt and .json, with the time of each word (by CTC)."""
+
+
+# Root keys of a config that say through what a network that speaks was heard.
+HEARD_THROUGH = ("vocoder", "recogniser")
 
 
 def evaluate(words: dict[str, Any]) -> None:
@@ -44,32 +58,72 @@ def evaluate(words: dict[str, Any]) -> None:
         transcribe(run, words)
     elif words.pop("streaming", False):
         stream(run, words)
+    elif "acoustic" in words:
+        score_predicted_mels(run, existing_folder(words, "acoustic"), words)
     else:
         score(run, words)
 
 
 def score(run: Path, words: dict[str, Any]) -> None:
     """Score the clips of the test set."""
+    from kd_lightning.experiment.finished import build_evaluation
+
+    score_into(run / "evaluation", build_evaluation(run, words))
+
+
+def score_predicted_mels(run: Path, acoustic: Path, words: dict[str, Any]) -> None:
+    """Score what a vocoder makes of the mels that an acoustic network predicts for its test sentences.
+
+    Raises:
+        ValueError: ``run`` is no vocoder, ``acoustic`` no acoustic network, or they mean something else by a mel.
+    """
+    from kd_lightning.experiment.finished import build_evaluation
+
+    for folder, wanted, key in ((run, "vocoding", "run"), (acoustic, "synthesis", "acoustic")):
+        if (task := task_of(folder)) != wanted:
+            raise ValueError(
+                f"acoustic= is for the run of a vocoder and names that of an acoustic network: {key}={folder} is of "
+                f"task={task}; an acoustic run is heard with run=<acoustic run> vocoder=<vocoder run>"
+            )
+    if words.pop("vocoder", None) is not None:
+        raise ValueError("vocoder: with acoustic=, the vocoder is the run itself")
+    evaluation = build_evaluation(acoustic, words | {"vocoder": str(run)})
+    heard = "kd_lightning.distillers.heard_synthesis.HeardSynthesis"
+    score_into(run / "evaluation" / "predicted_mels", evaluation, heard, acoustic=str(acoustic))
+
+
+def score_into(folder: Path, evaluation: Evaluation, distiller: str | None = None, **facts: str) -> None:
+    """Score a network, print the metrics, and write them with the predictions.
+
+    Args:
+        folder: where they are written.
+        evaluation: the network and the corpus.
+        distiller: class path of another one than the run's.
+        facts: what metrics.json says beside the metrics.
+    """
     import json
 
-    from kd_lightning.experiment.finished import build_evaluation, build_scorer
+    from kd_lightning.experiment.finished import build_scorer
     from kd_lightning.files import write
+    from kd_lightning.reports.strict_json import to_json
 
-    evaluation = build_evaluation(run, words)
-    distiller, trainer = build_scorer(evaluation)
-    metrics = trainer.test(distiller, datamodule=evaluation.datamodule, verbose=False)[0]
-    lines, intervals = distiller.predictions, distiller.intervals()
+    scorer, trainer = build_scorer(evaluation, distiller=distiller)
+    metrics = trainer.test(scorer, datamodule=evaluation.datamodule, verbose=False)[0]
+    lines, intervals = scorer.predictions, scorer.intervals()
+    through = {key: evaluation.config[key] for key in HEARD_THROUGH if evaluation.config.get(key)}
     result = {
         "metrics": metrics,
         "intervals": intervals,
         "corpus": evaluation.config["corpus"],
+        **through,
+        **facts,
     }
-    folder = run / "evaluation"
     write(folder / "predictions.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    write(folder / "metrics.json", json.dumps(result, indent=2) + "\n")
+    write(folder / "metrics.json", to_json(result))
+    width = max(12, *map(len, metrics))
     for key, value in metrics.items():
         low_high = f"  [{intervals[key][0]:.4f}, {intervals[key][1]:.4f}]" if key in intervals else ""
-        print(f"{key:>12}  {value:.4f}{low_high}")
+        print(f"{key:>{width}}  {value:.4f}{low_high}")
     print(f"{len(lines)} test cuts; written to {folder}")
 
 
@@ -84,7 +138,7 @@ def stream(run: Path, words: dict[str, Any]) -> None:
     snr = [number({"snr": level}, "snr", 0) for level in (levels if isinstance(levels, list) else [levels])]
 
     from kd_lightning.corpora.long_audio import LongAudio
-    from kd_lightning.experiment.finished import build_evaluation, finished_config
+    from kd_lightning.experiment.finished import build_evaluation
     from kd_lightning.files import write
     from kd_lightning.metrics.streaming import Detector
     from kd_lightning.reports.html import plot
@@ -100,10 +154,11 @@ def stream(run: Path, words: dict[str, Any]) -> None:
 
     detector = Detector(**{key: number(words, key, usual) for key, usual in Detector()._asdict().items()})
     detector.check()
-    if (task := finished_config(run)["task"]) != "keyword":
-        raise ValueError(
-            f"streaming=true spots keywords, and {run} is of task={task}: transcribe audio=<file or folder>"
+    if (task := task_of(run)) != "keyword":
+        instead = (
+            "transcribe audio=<file or folder>" if task == "recognition" else "name a run of task=keyword"
         )
+        raise ValueError(f"streaming=true spots keywords, and {run} is of task={task}: {instead}")
     evaluation = build_evaluation(run, words)
     keywords = chosen_keywords(asked, evaluation.classes)
     prepared = evaluation.datamodule.test_dataloader().dataset.prepared
@@ -140,6 +195,10 @@ def transcribe(run: Path, words: dict[str, Any]) -> None:
         raise ValueError(f"beam={beam} is not a whole number")
     if words:
         raise ValueError(f"{', '.join(words)}: with audio= go beam=, language_model= and chunk_seconds=")
+    if (task := task_of(run)) in ("synthesis", "vocoding"):
+        raise ValueError(
+            f"audio= is transcribed, and {run} is of task={task}, which speaks: name a run of task=recognition"
+        )
 
     from kd_lightning.transcription import transcribe as transcripts
 
@@ -155,6 +214,13 @@ def transcribe(run: Path, words: dict[str, Any]) -> None:
     if not counts[True]:
         raise ValueError(said)
     print(said)
+
+
+def task_of(run: Path) -> str:
+    """What a finished run is for."""
+    from kd_lightning.experiment.finished import finished_config
+
+    return str(finished_config(run)["task"])
 
 
 def listen(
