@@ -27,9 +27,11 @@ def run_label(config: dict[str, Any], folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder), written_log(folder / "label.log"):
-        trainer, labeller, writer = build_labelling(config, folder)
+        trainer, labeller, writer, hear = build_labelling(config, folder)
         if writer.is_finished:
             log.info("%s is finished: skipped", folder)
+            if trainer.is_global_zero:
+                hear()
             return
         log.info(
             "label: %s, %d clips in %d views", folder, writer.fingerprint.clips, writer.fingerprint.views
@@ -44,4 +46,5 @@ def run_label(config: dict[str, Any], folder: Path) -> None:
         trainer.strategy.barrier()
         if trainer.is_global_zero:
             writer.finish()
+            hear()
         trainer.strategy.barrier()

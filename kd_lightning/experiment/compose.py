@@ -34,7 +34,7 @@ IGNORED = {
 FREE_TO_CHANGE = (
     *("paths", "logger", "name", "folder", "overrides", "save_every_steps", "callbacks.progress"),
     *("corpus.workers", "corpus.data", "corpus.clips.workers", "corpus.clips.data"),
-    *("student.run", "teacher.run", "teacher.checkpoint"),
+    *("student.run", "teacher.run", "teacher.checkpoint", "labels.audio"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary"),
 )
 

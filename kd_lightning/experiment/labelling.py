@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,27 +13,34 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from kd_lightning.callbacks.progress import StageProgress
 from kd_lightning.distillers.hypotheses import HypothesisListener
 from kd_lightning.distillers.reading import read_aloud
+from kd_lightning.distillers.same_mel import require_same_mel
 from kd_lightning.distillers.shared_tokens import require_shared_tokens
 from kd_lightning.experiment.build import build_corpus, build_teacher, learns_from_teacher
+from kd_lightning.experiment.finished import listening
 from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.stored_labels import fingerprint_of
 from kd_lightning.experiment.targets import build
 from kd_lightning.experiment.tokens import teacher_pieces
 from kd_lightning.labels.clip_labeller import ClipLabeller
+from kd_lightning.labels.format import Unit
 from kd_lightning.labels.labeller import Labeller
 from kd_lightning.labels.sentence_labeller import SentenceLabeller
+from kd_lightning.labels.speech_audio import write_audio
+from kd_lightning.labels.speech_reader import open_speech_labels
 from kd_lightning.labels.utterance_labeller import UtteranceLabeller
 from kd_lightning.labels.writer import LabelWriter
 from kd_lightning.models.acoustic_model import AcousticModel
+from kd_lightning.models.griffin_lim import GriffinLim
 from kd_lightning.models.recogniser import Recogniser
 
 
 class Labelling(NamedTuple):
-    """What writes the labels of a corpus: ``trainer.predict(labeller)``, then ``writer.finish()``."""
+    """What writes the labels of a corpus: ``trainer.predict(labeller)``, then ``writer.finish()``, then ``hear()``."""
 
     trainer: pl.Trainer
     labeller: Labeller
     writer: LabelWriter
+    hear: Callable[[], None]
 
 
 def build_labelling(config: dict[str, Any], folder: Path) -> Labelling:
@@ -64,7 +72,7 @@ def build_labelling(config: dict[str, Any], folder: Path) -> Labelling:
         use_distributed_sampler=False,
         plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
     )
-    return Labelling(trainer, labeller, writer)
+    return Labelling(trainer, labeller, writer, _hear(config, datamodule, labeller))
 
 
 def _clip_labeller(config: dict[str, Any], datamodule: Any, writer: LabelWriter) -> Labeller:
@@ -96,6 +104,39 @@ def _sentence_labeller(config: dict[str, Any], datamodule: Any, writer: LabelWri
     return SentenceLabeller(
         teacher.eval(), writer, datamodule.views_dataloader, datamodule.view_ids, read_aloud
     )
+
+
+def _hear(config: dict[str, Any], datamodule: Any, labeller: Labeller) -> Callable[[], None]:
+    """What writes audio of the first ``labels.audio`` sentences: of the text that nobody recorded, if there is any.
+
+    Raises:
+        ValueError: labels of this task are nothing to hear, or the vocoder speaks other mels.
+    """
+    count = config["labels"]["audio"]
+    if not count:
+        return _nothing
+    if not isinstance(labeller, SentenceLabeller) or count < 0:
+        raise ValueError(
+            f"labels.audio={count}: so many sentences of a teacher of task=synthesis; set it to 0"
+        )
+    frontend = labeller.teacher.frontend
+    vocoder = listening(config | {"recogniser": None}).get("vocoder")
+    require_same_mel(labeller.teacher, vocoder, "vocoder")
+    first = datamodule.train_size - (datamodule.unrecorded_size or datamodule.train_size)
+    last = min(first + count, datamodule.train_size)
+
+    def hear() -> None:
+        folder, fingerprint = labeller.writer.folder, labeller.writer.fingerprint
+        ids = datamodule.view_ids(Unit(0, first, last))
+        cuts = zip(range(first, last), ids, strict=True)
+        labels = open_speech_labels(folder, fingerprint)
+        write_audio(folder, labels, cuts, vocoder or GriffinLim(frontend), frontend.sample_rate)
+
+    return hear
+
+
+def _nothing() -> None:
+    pass
 
 
 def _no_labeller(config: dict[str, Any], datamodule: Any, writer: LabelWriter) -> Labeller:

@@ -75,7 +75,7 @@ class Fingerprint(NamedTuple):
             unread |= {"taps", "frame_dims"}
         if self.logits is False:
             unread |= {"logits", "classes", "top_k"}
-            if not self.taps:
+            if self.decoding is not None and not self.taps:  # nothing but text is read
                 unread |= {"dtype"}
         if self.decoding is None:
             unread |= {"decoding"}

@@ -4,6 +4,7 @@
   the order of the training selection, rows of different length as in :mod:`kd_lightning.labels.ragged`; its metadata
   holds the fingerprint
 - ``view_000/hypotheses_0000.jsonl``: the hypotheses in that shard once more, for people
+- ``audio/<cut>.flac``: some of the sentences that a teacher of synthesis said, for people
 - ``labels.json``: fingerprint, and size and digest of every shard; written last, so a store that has it is finished
 """
 
