@@ -29,7 +29,9 @@ def command(module: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[
     )
 
 
-@pytest.mark.parametrize("module", ["train", "pipeline", "label", "evaluate", "export", "report"])
+@pytest.mark.parametrize(
+    "module", ["train", "pipeline", "label", "evaluate", "export", "report", "synthesize"]
+)
 def test_help_needs_no_torch(module, tmp_path):
     code = "\n".join(
         (

@@ -76,8 +76,18 @@ def experiment_command(run: Callable[[Request], Any]) -> Callable[[], None]:
     return main
 
 
-def run_command(run: Callable[[dict[str, Any]], Any], usage: str) -> Callable[[], None]:
-    """Turns ``run(words)`` into a command line of plain ``key=value`` words, in Hydra's grammar."""
+def run_command(
+    run: Callable[[dict[str, Any]], Any],
+    usage: str,
+    parse: Callable[[list[str]], dict[str, Any]] | None = None,
+) -> Callable[[], None]:
+    """Turns ``run(words)`` into a command line of plain ``key=value`` words.
+
+    Args:
+        run: what the command does.
+        usage: for ``--help``.
+        parse: understands the words; :func:`nested` by default, which is Hydra's grammar.
+    """
 
     def main() -> None:
         words = sys.argv[1:]
@@ -85,7 +95,7 @@ def run_command(run: Callable[[dict[str, Any]], Any], usage: str) -> Callable[[]
             print(usage)
             return
         try:
-            run(nested(words))
+            run((parse or nested)(words))
         except Exception as error:
             if is_wrong_input(error):
                 fail(error)
@@ -108,6 +118,18 @@ def nested(words: list[str]) -> dict[str, Any]:
     plain = OmegaConf.to_container(config)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def as_typed(words: list[str]) -> dict[str, Any]:
+    """``["text=Yes, you (too)"]`` as ``{"text": "Yes, you (too)"}``: prose is in nobody's grammar.
+
+    Raises:
+        ValueError: a word that is not ``key=value``.
+    """
+    for word in words:
+        if "=" not in word:
+            raise ValueError(f"{word!r} is not key=value; put quotation marks around texts with spaces")
+    return dict(word.split("=", 1) for word in words)
 
 
 def existing_folder(words: dict[str, Any], key: str) -> Path:
