@@ -36,12 +36,15 @@ class RoundTrip(nn.Module):
         """What it hears in waveforms (T,), in the form that is scored.
 
         Args:
-            waveforms: of any length.
+            waveforms: of any length, on any device.
             sample_rate: theirs, in Hz.
         """
         rate = self.recogniser.frontend.sample_rate
-        heard = [torchaudio.functional.resample(waveform, sample_rate, rate) for waveform in waveforms]
-        samples = torch.tensor([len(waveform) for waveform in heard], device=heard[0].device)
+        device = next(self.recogniser.parameters()).device
+        heard = [
+            torchaudio.functional.resample(waveform.to(device), sample_rate, rate) for waveform in waveforms
+        ]
+        samples = torch.tensor([len(waveform) for waveform in heard], device=device)
         features = Features(pad_sequence(heard, batch_first=True), None, samples)
         said = [self._read(one.tokens) for one in decode(self.recogniser, features)]
         return [scoring_form(text, self.language) for text in said]

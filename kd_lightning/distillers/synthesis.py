@@ -16,6 +16,7 @@ from kd_lightning.distillers.speaking import Said, SpeakingDistiller
 from kd_lightning.distillers.speech_scores import MelPair, attended, in_its_own_time
 from kd_lightning.distillers.spoken import Spoken
 from kd_lightning.distillers.synthesis_terms import SynthesisStep, SynthesisTerm
+from kd_lightning.frontend.mel import SILENCE
 from kd_lightning.frontend.pitch import PERIOD
 from kd_lightning.labels.speech import TaughtSpeech
 from kd_lightning.losses.monotonic_alignment import durations_of
@@ -246,9 +247,8 @@ def either(taught: Tensor, one: Recorded, other: Recorded) -> Recorded:
         other: what was recorded.
     """
     width = max(one.mel.shape[2], other.mel.shape[2])
-    silence = min(float(one.mel.min()), float(other.mel.min()))
     mels = [
-        torch.nn.functional.pad(side.mel, (0, width - side.mel.shape[2]), value=silence)
+        torch.nn.functional.pad(side.mel, (0, width - side.mel.shape[2]), value=SILENCE)
         for side in (one, other)
     ]
     durations = None

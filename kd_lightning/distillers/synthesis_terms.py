@@ -242,8 +242,9 @@ class FreeStates(SynthesisTerm):
 
     def forward(self, step: SynthesisStep) -> Summed:
         ours, theirs = self._states(step)
-        valid = frame_mask(_steps(step), ours.shape[1])
-        return self.loss(self.projector(ours[valid]), theirs[valid])
+        # The target may be padded further than the longest of its utterances, and a free decoder stops there.
+        valid, told = (frame_mask(_steps(step), states.shape[1]) for states in (ours, theirs))
+        return self.loss(self.projector(ours[valid]), theirs[told])
 
     def _states(self, step: SynthesisStep) -> tuple[Tensor, Tensor]:
         assert step.teacher is not None

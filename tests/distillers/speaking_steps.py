@@ -1,4 +1,4 @@
-"""Tiny networks that speak, and made-up batches for them: four recordings, of which two are hidden."""
+"""Tiny networks that speak or listen, and made-up batches for them: four recordings, of which two are hidden."""
 
 from typing import Any
 
@@ -9,10 +9,13 @@ from torch.utils.data import DataLoader
 
 from kd_lightning.corpora.segment_batches import SegmentBatch
 from kd_lightning.corpora.spoken_batches import SpokenBatch
+from kd_lightning.frontend.features import LogMel
 from kd_lightning.frontend.mel import SILENCE, Mel
 from kd_lightning.models.acoustic_model import AcousticModel
 from kd_lightning.models.acoustic_output import AcousticOutput, Recorded, Sentences
 from kd_lightning.models.feed_forward_acoustic import FeedForwardAcoustic
+from kd_lightning.models.quartznet import QuartzNet
+from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.squeeze_wave import SqueezeWave
 from kd_lightning.models.tacotron2 import Tacotron2
 from kd_lightning.models.vocoder import Vocoder
@@ -121,6 +124,13 @@ def flow() -> Vocoder:
     torch.manual_seed(0)
     network = SqueezeWave(BINS, HOP, group=16, flows=2, early_channels=4, layers=1, channels=8)
     return Vocoder(mel(), network)
+
+
+def recogniser(classes: int) -> Recogniser:
+    torch.manual_seed(0)
+    frontend = LogMel(sample_rate=RATE, bins=BINS, high_hz=4000.0, padding="zeros")
+    small = {"kernels": (3, 3), "repeats": 1, "tail_kernel": 3, "head_channels": 8}
+    return Recogniser(frontend, QuartzNet(BINS, classes, channels=(8, 8), **small))
 
 
 class Reader(nn.Module):
