@@ -22,7 +22,7 @@ FLOW = (
     *("student.network.flows=2", "student.network.layers=1", "student.network.group=40"),
 )
 SMALL = (
-    *("experiment=libritts_vocoder", "corpus.labelled_fraction=1.0", "corpus.batch_size=2"),
+    *("experiment=libritts_vocoder", "corpus.labelled_fraction=1.0", "corpus.batch_size=4"),
     *("corpus.segment_seconds=0.1", "stages.baseline.trainer.max_epochs=2"),
 )
 

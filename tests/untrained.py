@@ -14,11 +14,11 @@ from kd_lightning.stages import recorded_of
 from kd_lightning.teachers.finished_run import WEIGHTS
 
 
-def untrained_run(folder: Path, *words: str) -> Path:
-    """A baseline of these words with random weights, whose BatchNorms do something."""
+def untrained_run(folder: Path, *words: str, stage: str = "baseline") -> Path:
+    """A stage of these words with random weights, whose BatchNorms do something."""
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         composed = compose("config", overrides=[*words, f"paths.runs={folder}"])
-    config = stage_config(Request(composed, words), "baseline")
+    config = stage_config(Request(composed, words), stage)
     datamodule = build_corpus(config)
     student = build_student(config, datamodule)
     for module in student.modules():
