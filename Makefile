@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install train train-teacher train-baseline distill label finetune evaluate export report sweep bench bench-quality bench-kws bench-asr lint format test test-all clean
+.PHONY: help install train train-teacher train-baseline distill label finetune evaluate export report sweep bench bench-quality bench-kws bench-asr bench-tts bench-vocoder lint format test test-all clean
 
 PYTHON     ?= python3
 EXPERIMENT ?= speech_commands
@@ -73,6 +73,16 @@ bench-asr: install  ## what each recipe is worth for recognition, over seeds and
 	for fraction in 0.25 1.0; do for arms in main frames; do \
 	    $(BIN)/python tests/benchmarks/asr.py train seeds=5 fraction=$$fraction arms=$$arms || exit 1; done; done
 	$(BIN)/python tests/benchmarks/asr.py table
+
+bench-tts: install  ## what a teacher is worth for synthesis, over seeds, with a quarter of the recordings (hours)
+	for arms in main controls; do \
+	    $(BIN)/python tests/benchmarks/tts.py train seeds=5 fraction=0.25 arms=$$arms $(ARGS) || exit 1; done
+	$(BIN)/python tests/benchmarks/tts.py table
+
+bench-vocoder: install  ## what a teacher is worth for vocoders, over seeds, with a quarter of the recordings (hours)
+	for arms in main controls; do \
+	    $(BIN)/python tests/benchmarks/vocoder.py train seeds=5 fraction=0.25 arms=$$arms $(ARGS) || exit 1; done
+	$(BIN)/python tests/benchmarks/vocoder.py table
 
 lint: install  ## ruff, mypy and the layers
 	$(BIN)/ruff check .

@@ -27,18 +27,49 @@ SEEDS = 100
 Values = tuple[np.ndarray, list[str]]
 
 
+class Unit(NamedTuple):
+    """In what scores are shown.
+
+    Attributes:
+        name: of scores.
+        difference: what differences of scores are called.
+        scale: scores are shown times this.
+        digits: after the point.
+    """
+
+    name: str
+    difference: str
+    scale: float
+    digits: int
+
+
+PER_CENT = Unit("%", "points", 100.0, 1)
+DECIBELS = Unit("dB", "dB", 1.0, 2)
+NUMBER = Unit("", "change", 1.0, 3)
+
+
 class Measure(NamedTuple):
     """How arms are scored.
 
     Attributes:
         name: as in a run's metrics.
-        of: a run's predictions to values and their speakers.
+        of: a run's predictions to values and their speakers; ``None`` where it was not measured.
         beats: whether one mean is better than another.
+        unit: in what it is shown.
     """
 
     name: str
-    of: Callable[[list[dict[str, Any]]], Values]
+    of: Callable[[list[dict[str, Any]]], Values | None]
     beats: Callable[[float, float], bool]
+    unit: Unit = PER_CENT
+
+    def shown(self, estimate: Estimate) -> str:
+        value, low, high = (f"{self.unit.scale * each:.{self.unit.digits}f}" for each in estimate)
+        return f"{value} [{low}, {high}]"
+
+    def shown_finely(self, score: float) -> str:
+        """With a digit more."""
+        return f"{self.unit.scale * score:.{self.unit.digits + 1}f}"
 
 
 def _right(lines: list[dict[str, Any]]) -> Values:
@@ -56,8 +87,29 @@ def _errors_of_words(lines: list[dict[str, Any]]) -> Values:
     )
 
 
+def of_utterances(key: str, beats: Callable[[float, float], bool], unit: Unit) -> Measure:
+    """The mean of what was measured of each utterance of a test.
+
+    Args:
+        key: of the metric, in the run's and in each line of its predictions.
+        beats: whether one mean is better than another.
+        unit: in what it is shown.
+    """
+
+    def values(lines: list[dict[str, Any]]) -> Values | None:
+        if any(key not in line["metrics"] for line in lines):
+            return None
+        return np.array([line["metrics"][key] for line in lines]), [line["speaker"] for line in lines]
+
+    return Measure(key, values, beats, unit)
+
+
 ACCURACY = Measure("accuracy", _right, operator.gt)
 WORD_ERROR_RATE = Measure("wer", _errors_of_words, operator.lt)
+MEL_CEPSTRAL_DISTORTION = of_utterances("mcd", operator.lt, DECIBELS)
+ROUND_TRIP = of_utterances("round_trip_cer", operator.lt, PER_CENT)
+STFT_DISTANCE = of_utterances("stft_distance", operator.lt, NUMBER)
+STOI = of_utterances("stoi", operator.gt, NUMBER)
 
 
 class Arm(NamedTuple):
@@ -91,6 +143,7 @@ class Study(NamedTuple):
         teachers: number of teacher seeds; student seed s learns from teacher s modulo this.
         words: what differs from the experiment in every stage, the teacher's too.
         measure: what is compared.
+        beside: what else is shown, of runs where it was measured.
         labels: what differs where a seed's labels are stored: a recipe that reads all that the arms read.
     """
 
@@ -103,6 +156,7 @@ class Study(NamedTuple):
     words: Sequence[str] = ()
     measure: Measure = ACCURACY
     labels: Sequence[str] = ()
+    beside: Sequence[Measure] = ()
 
     def arm_folder(self, fraction: float, seed: int, arm: str) -> Path:
         name = re.sub(r"[,']", "", arm).replace(" ", "_")
@@ -149,13 +203,17 @@ class Study(NamedTuple):
         own = self.teacher_folder(seed % self.teachers)
         return str(own if arm == "teacher" else self.arm_folder(fraction, seed, arm))
 
-    def train(self, fraction: str, arms: str, seeds: str = "10", part: str = "0/1") -> None:
-        """Train the arms of a group that are not finished; ``part=0/2`` takes every second seed."""
+    def train(self, fraction: str, arms: str, seeds: str = "10", part: str = "0/1", **further: str) -> None:
+        """Train the arms of a group that are not finished; ``part=0/2`` takes every second seed.
+
+        What is given ``further`` is for every stage, such as ``recogniser=runs/common_voice/teacher``.
+        """
         from kd_lightning.labelling import run_label
         from kd_lightning.stages import run_stage
 
         first, parts = (int(word) for word in part.split("/"))
-        for config, labels in self.plan(float(fraction), arms, range(first, int(seeds), parts)):
+        study = self._replace(words=(*self.words, *(f"{key}={value}" for key, value in further.items())))
+        for config, labels in study.plan(float(fraction), arms, range(first, int(seeds), parts)):
             if labels is not None:
                 run_label(config, labels)
                 continue
@@ -163,68 +221,76 @@ class Study(NamedTuple):
             score, seconds = metrics["metrics"][self.measure.name], metrics["train_seconds"]
             print(f"{config['folder']} {score:.4f} {seconds:.0f} s", flush=True)
 
-    def scores(self, fraction: float) -> tuple[dict[str, dict[int, np.ndarray]], list[str]]:
-        """The values of the measure by arm and seed, for what has finished; and their speakers."""
+    def scores(
+        self, fraction: float, measure: Measure | None = None
+    ) -> tuple[dict[str, dict[int, np.ndarray]], list[str]]:
+        """The values of a measure by arm and seed, for what has finished; and their speakers."""
         scores: dict[str, dict[int, np.ndarray]] = {name: {} for name in self.arms}
         speakers: list[str] = []
         for name in self.arms:
             for seed in range(SEEDS):
-                if (read := self.read(self.arm_folder(fraction, seed, name))) is not None:
+                if (read := self.read(self.arm_folder(fraction, seed, name), measure)) is not None:
                     scores[name][seed], speakers = read
         return scores, speakers
 
-    def read(self, folder: Path) -> Values | None:
-        """The values of the measure and their speakers; ``None`` for a run that has not finished."""
+    def read(self, folder: Path, measure: Measure | None = None) -> Values | None:
+        """The values of a measure and their speakers; ``None`` for a run that has not finished, or not measured it."""
         if not (folder / "metrics.json").is_file():
             return None
         lines = (folder / "predictions.jsonl").read_text().splitlines()
-        return self.measure.of([json.loads(line) for line in lines])
+        return (measure or self.measure).of([json.loads(line) for line in lines])
 
     def table(self) -> Iterator[str]:
-        """Markdown: the arms and the differences between them, in per cent, with 95 % intervals."""
+        """Markdown: the arms and the differences between them, in the unit of each measure, with 95 % intervals."""
         for seed in range(self.teachers):
-            if (read := self.read(self.teacher_folder(seed))) is not None:
-                yield f"teacher, seed {seed}: {100 * read[0].mean():.2f} %"
+            if shown := [*self.teacher_scores(seed)]:
+                yield f"teacher, seed {seed}: {', '.join(shown)}"
         for fraction in self.fractions:
-            scores, speakers = self.scores(fraction)
-            if any(scores.values()):
-                yield from ("", f"## labelled fraction {fraction:g}", "")
-                yield from arm_rows(scores, speakers, self.measure.name)
-                yield ""
-                yield from difference_rows(scores, speakers, self.compared, self.measure.beats)
+            for measure in (self.measure, *self.beside):
+                scores, speakers = self.scores(fraction, measure)
+                if any(scores.values()):
+                    if measure is self.measure:
+                        yield from ("", f"## labelled fraction {fraction:g}")
+                    yield ""
+                    yield from arm_rows(scores, speakers, measure)
+                    yield ""
+                    yield from difference_rows(scores, speakers, self.compared, measure)
+
+    def teacher_scores(self, seed: int) -> Iterator[str]:
+        """What was measured of a teacher; the main measure needs no name."""
+        for measure in (self.measure, *self.beside):
+            if (read := self.read(self.teacher_folder(seed), measure)) is not None:
+                name = "" if measure is self.measure else measure.name
+                yield f"{name} {measure.shown_finely(read[0].mean())} {measure.unit.name}".strip()
 
 
 def arm_rows(
-    scores: Mapping[str, Mapping[int, np.ndarray]], speakers: list[str], measure: str
+    scores: Mapping[str, Mapping[int, np.ndarray]], speakers: list[str], measure: Measure
 ) -> Iterator[str]:
-    yield f"| arm | seeds | {measure} % | sd over seeds |"
+    yield f"| arm | seeds | {f'{measure.name} {measure.unit.name}'.strip()} | sd over seeds |"
     yield "|---|---:|---:|---:|"
     for name, by_seed in scores.items():
         if len(by_seed) > 1:
             estimate = seeds_and_clusters(list(by_seed.values()), speakers)
-            spread = 100 * np.std([score.mean() for score in by_seed.values()], ddof=1)
-            yield f"| {name} | {len(by_seed)} | {shown(estimate)} | {spread:.2f} |"
+            spread = np.std([score.mean() for score in by_seed.values()], ddof=1)
+            yield f"| {name} | {len(by_seed)} | {measure.shown(estimate)} | {measure.shown_finely(spread)} |"
 
 
 def difference_rows(
     scores: Mapping[str, Mapping[int, np.ndarray]],
     speakers: list[str],
     compared: Sequence[tuple[str, str]],
-    beats: Callable[[float, float], bool],
+    measure: Measure,
 ) -> Iterator[str]:
-    yield "| difference | seeds | points | seeds won |"
+    yield f"| difference | seeds | {measure.unit.difference} | seeds won |"
     yield "|---|---:|---:|---:|"
     for one, other in compared:
         common = sorted(scores[one].keys() & scores[other].keys())
         if len(common) > 1:
             ours, theirs = ([scores[arm][seed] for seed in common] for arm in (one, other))
-            won = sum(beats(a.mean(), b.mean()) for a, b in zip(ours, theirs, strict=True))
+            won = sum(measure.beats(a.mean(), b.mean()) for a, b in zip(ours, theirs, strict=True))
             gain = seeds_and_clusters(ours, speakers, theirs)
-            yield f"| {one} - {other} | {len(common)} | {shown(gain)} | {won} |"
-
-
-def shown(estimate: Estimate) -> str:
-    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+            yield f"| {one} - {other} | {len(common)} | {measure.shown(gain)} | {won} |"
 
 
 def run(study: Study, words: Sequence[str]) -> None:
