@@ -41,7 +41,11 @@ def config_of(voice: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
             *("experiment=libritts_tts", "frontend=mel_22k", "corpus.pitch=false", "teacher.stored=false"),
             *("logger=csv", "callbacks=none", "~callbacks.speech", "trainer.enable_progress_bar=false"),
             *("corpus.parts.validation=[dev-clean]", "corpus.parts.test=[test-clean]", "name=quick"),
-            *("stages.teacher.trainer.max_epochs=0", "corpus.labelled_fraction=1.0"),
+            *(
+                "stages.teacher.trainer.max_epochs=0",
+                "corpus.labelled_fraction=1.0",
+                "corpus.batch_seconds=200",
+            ),
             *(f"corpus.root={voice}", f"paths.data={folder / 'data'}", f"paths.runs={folder}", *words),
         ]
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
