@@ -197,7 +197,7 @@ def test_a_run_whose_folder_has_other_tokens_now_is_refused(
 
 
 def test_several_recognisers_do_not_teach_at_once(teacher: Path, config_of: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="several recognisers hear several sentences"):
+    with pytest.raises(ValueError, match="several teachers hear or say several things"):
         build_experiment(config_of("distill", f"teacher.run=[{teacher},{teacher}]"), tmp_path)
 
 
