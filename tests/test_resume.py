@@ -84,6 +84,16 @@ def test_the_number_of_steps_between_saves_changes_nothing(uncut, teacher_run, c
     assert results(Path(config["folder"])) == uncut
 
 
+def test_a_run_that_is_cut_after_a_validation_that_its_checkpoint_does_not_know(
+    uncut, teacher_run, config_of, monkeypatch
+):
+    """One step after the last save: what was validated is validated again, and is in the curves once."""
+    config = config_of("distill", DROPOUT, f"teacher.run={teacher_run}", "save_every_steps=5")
+    run_and_cut(config, monkeypatch, ("on_train_epoch_end", 1))
+    run_stage(config)
+    assert results(Path(config["folder"])) == uncut
+
+
 AVERAGE = (
     "+teacher.average={_target_: kd_lightning.teachers.moving_average.MovingAverage, momentum: 0.8, every: 2}"
 )

@@ -64,6 +64,9 @@ class CutCurves(Callback):
 
 
 def _step(line: str) -> float:
-    """The step of a line; a kill may leave a torn one at the end, which belongs to no step."""
+    """Steps done before a line was written; a kill may leave a torn one at the end, which belongs to no step."""
     step, *rest = line.split(",")
-    return int(step) if step.isdigit() and len(rest) == 2 else float("inf")
+    if not step.isdigit() or len(rest) != 2:
+        return float("inf")
+    # Lightning validates before it counts the step that came last.
+    return int(step) + rest[0].startswith("validation/")

@@ -211,7 +211,7 @@ def learner(network: str) -> tuple[str, ...]:
     if network.startswith(("waveglow", "squeeze_wave")):
         return VOCODER, "distiller=vocoding_flow"
     return {
-        "tacotron2": (TTS, "+stages.teacher.distiller=null", "distiller=synthesis_decoder_durations"),
+        "tacotron2": (TTS,),
         "fast_speech2": (TTS, "distiller=synthesis"),
         "vocos": (VOCODER, "distiller=vocoding_adversarial"),
     }[network]

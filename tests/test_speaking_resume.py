@@ -1,4 +1,4 @@
-"""A vocoder and its critic that are cut anywhere end as those that were never cut; flows draw no other noise."""
+"""Networks that speak, and the critic of a vocoder, end as if never cut; flows draw no other noise."""
 
 from pathlib import Path
 
@@ -21,16 +21,24 @@ FLOW = (
     *("distiller=vocoding_flow", "student=squeeze_wave_small", "student.network.channels=8"),
     *("student.network.flows=2", "student.network.layers=1", "student.network.group=40"),
 )
-SMALL = (
-    *("experiment=libritts_vocoder", "corpus.labelled_fraction=1.0", "corpus.batch_size=4"),
-    *("corpus.segment_seconds=0.1", "stages.baseline.trainer.max_epochs=2"),
+VOCODING = (
+    *("experiment=libritts_vocoder", "corpus.batch_size=4", "corpus.segment_seconds=0.1"),
+    *("corpus.labelled_fraction=1.0", "stages.baseline.trainer.max_epochs=2"),
+)
+SYNTHESIS = (
+    *("experiment=libritts_tts", "student=tacotron2_small", "distiller=synthesis_decoder_durations"),
+    *(
+        f"student.network.{width}=8"
+        for width in ("encoder_width", "prenet_width", "attention_space", "attention_width", "decoder_width")
+    ),
+    *("corpus.batch_seconds=8", "student.network.max_frames_per_token=3"),
 )
 
 
 @pytest.fixture
 def config_of(voice_words, tmp_path):
     def make(folder: str, *words: str):
-        every = [*voice_words, *SMALL, *words, f"folder={tmp_path / folder}"]
+        every = [*voice_words, *words, f"folder={tmp_path / folder}"]
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
             return stage_config(Request(compose("config", overrides=every)), "baseline")
 
@@ -53,14 +61,14 @@ def critic(config):
 
 
 def test_a_cut_run_ends_like_the_uncut_one_with_the_same_critic(config_of, monkeypatch):
-    whole = config_of("whole", *ADVERSARIAL)
+    whole = config_of("whole", *VOCODING, *ADVERSARIAL)
     run_stage(whole)
     expected = critic(whole)
     assert {int(value) for (key, value) in expected.items() if key[1] == "step"} == {12}
     with safe_open(Path(whole["folder"]) / "network.safetensors", "pt") as network:
         assert all(name.startswith("network.") for name in network.keys())  # noqa: SIM118 (it is no dict)
     for point in (("on_train_batch_start", 2), ("after last.ckpt", 2), ("on_train_epoch_end", 1)):
-        config = config_of(point[0], *ADVERSARIAL)
+        config = config_of(point[0], *VOCODING, *ADVERSARIAL)
         cut(config, monkeypatch, point)
         torch.manual_seed(7)  # another process draws otherwise
         run_stage(config)
@@ -71,10 +79,21 @@ def test_a_cut_run_ends_like_the_uncut_one_with_the_same_critic(config_of, monke
 
 
 def test_a_flow_that_is_cut_before_its_test_is_heard_with_the_same_noise(config_of, monkeypatch):
-    whole = config_of("whole", *FLOW)
+    whole = config_of("whole", *VOCODING, *FLOW)
     run_stage(whole)
     for point in (("on_train_batch_end", 3), ("before predictions.jsonl", 1)):
-        config = config_of(point[0], *FLOW)
+        config = config_of(point[0], *VOCODING, *FLOW)
+        cut(config, monkeypatch, point)
+        torch.manual_seed(7)
+        run_stage(config)
+        assert results(Path(config["folder"])) == results(Path(whole["folder"]))
+
+
+def test_a_cut_run_of_synthesis_ends_like_the_uncut_one(config_of, monkeypatch):
+    whole = config_of("whole", *SYNTHESIS)
+    run_stage(whole)
+    for point in (("after last.ckpt", 1), ("on_train_epoch_end", 1)):
+        config = config_of(point[0], *SYNTHESIS)
         cut(config, monkeypatch, point)
         torch.manual_seed(7)
         run_stage(config)
