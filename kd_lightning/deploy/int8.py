@@ -3,7 +3,7 @@
 Weights are symmetric with one scale an output channel, activations asymmetric with one scale and zero point a tensor,
 found on training clips (Jacob et al. 2018; Krishnamoorthi 2018). The features are computed in float: a spectrum's
 range is too wide for 256 steps. So are normalisations and non-linearities that stand alone, for which the CPU has
-no int8 kernel.
+no int8 kernel, and all that follows the last product with weights: of a vocoder spectra and samples.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from torch import Tensor
 from kd_lightning.deploy.graph import network_nodes
 
 # Matrix products and sums in int8, and what hands int8 on between them.
-ARITHMETIC = ("Conv", "Gemm", "MatMul", "Add")
+PRODUCTS = ("Conv", "Gemm", "MatMul")
+ARITHMETIC = (*PRODUCTS, "Add")
 HANDED_ON = ("Relu", "Clip", "MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat")
 
 
@@ -86,12 +87,18 @@ def to_int8(exported: onnx.ModelProto, examples: Sequence[Inputs]) -> onnx.Model
 def rounded_nodes(exported: onnx.ModelProto) -> list[str]:
     """Names of the network's nodes to round: products with weights, sums of activations, and what lies between."""
     constants = {tensor.name for tensor in exported.graph.initializer}
-    names = []
-    for node in network_nodes(exported):
+    of_network = {node.name for node in network_nodes(exported)}
+    names: list[str] = []
+    to_products: set[str] = set()  # tensors on the way to a product with weights
+    for node in reversed(exported.graph.node):
         of_constants = any(name in constants for name in node.input[:2])
         # Products of two activations (attention) and sums with a constant (a bias, positions) stay in float.
-        if (node.op_type == "MatMul" and not of_constants) or (node.op_type == "Add" and of_constants):
+        stays = (node.op_type == "MatMul" and not of_constants) or (node.op_type == "Add" and of_constants)
+        is_rounded = node.name in of_network and not stays
+        is_product = is_rounded and node.op_type in PRODUCTS
+        if not (is_product or to_products.intersection(node.output)):
             continue
-        if node.op_type in (*ARITHMETIC, *HANDED_ON):
+        to_products.update(node.input)
+        if is_rounded and node.op_type in (*ARITHMETIC, *HANDED_ON):
             names.append(node.name)
     return names

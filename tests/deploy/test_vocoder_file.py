@@ -116,6 +116,20 @@ def test_int8_rounds_the_network(kind: str, request: pytest.FixtureRequest):
     assert in_int8.max_abs_difference > 10 * in_float.max_abs_difference
 
 
+def test_spectra_and_samples_are_not_rounded(vocos: tuple[Vocoder, onnx.ModelProto]):
+    model, exported = vocos
+    rounded = to_int8(exported, [vocoder_inputs(model, mels(40)[:1])])
+    makers = {name: node for node in rounded.graph.node for name in node.output}
+    kinds, wanted = set(), ["waveform"]
+    while wanted:  # from the waveform back to the last product with weights; sizes are not samples
+        node = makers.get(wanted.pop())
+        if node is not None and node.op_type not in ("MatMul", "Gemm", "Shape"):
+            kinds.add(node.op_type)
+            wanted += node.input
+    assert {"DFT", "Cos", "Concat"} <= kinds
+    assert not {"QuantizeLinear", "DequantizeLinear"} & kinds
+
+
 @pytest.mark.slow
 def test_waveglow_can_be_exported():
     model = vocoder(WaveGlow(BINS, HOP, group=8, flows=2, early_every=1, layers=2, channels=6))
