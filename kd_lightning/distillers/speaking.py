@@ -11,7 +11,7 @@ import torch
 from kd_lightning.distillers.distiller import Distiller
 from kd_lightning.distillers.round_trip import RoundTrip
 from kd_lightning.distillers.speech_scores import MelPair, means, of_mels, read_back
-from kd_lightning.distillers.spoken import Spoken
+from kd_lightning.distillers.spoken import Spoken, first
 from kd_lightning.metrics.scores import mean_intervals
 
 
@@ -112,8 +112,7 @@ class SpeakingDistiller(Distiller):
                     "metrics": scores,
                 }
             )
-            if len(self.spoken) < self.most_spoken:
-                self.spoken.append(one)
+            self.spoken = first([*self.spoken, one], self.most_spoken)
 
     def on_test_epoch_end(self) -> None:
         self.predictions = self.gathered(self.predictions)

@@ -239,14 +239,15 @@ class SynthesisDistiller(SpeakingDistiller):
 
 
 def either(taught: Tensor, one: Recorded, other: Recorded) -> Recorded:
-    """Row by row one of two ways to say sentences, padded to the longer.
+    """Row by row one of two ways to say sentences, padded to the longest that is taken.
 
     Args:
         taught: (B,) bool, whether a row is of ``one``.
         one: what a teacher said.
         other: what was recorded.
     """
-    width = max(one.mel.shape[2], other.mel.shape[2])
+    frames = one.frames.where(taught, other.frames)
+    width = max(1, int(frames.max()))
     mels = [
         torch.nn.functional.pad(side.mel, (0, width - side.mel.shape[2]), value=SILENCE)
         for side in (one, other)
@@ -261,7 +262,7 @@ def either(taught: Tensor, one: Recorded, other: Recorded) -> Recorded:
     )
     return Recorded(
         mels[0].where(taught[:, None, None], mels[1]),
-        one.frames.where(taught, other.frames),
+        frames,
         durations,
         pitch,
         energy,

@@ -375,11 +375,12 @@ def test_states_of_a_free_decoder_teach_the_student_alone(width):
     assert not step.teacher.hidden.requires_grad
 
 
-def test_states_compare_also_where_the_target_is_padded_further_than_it_lasts():
+def test_nobody_takes_steps_for_recordings_that_are_not_learnt():
     # All follow a teacher that stops at once, beside recordings that are longer.
     distiller = free_states(tacotron(), tacotron(), taught_share=1.0)
     step = step_of(distiller, spoken_batch())
-    assert step.free.hidden.shape[1] < step.teacher.hidden.shape[1]
+    assert step.target.mel.shape[2] == step.target.frames.max() < spoken_batch().samples.max() // HOP
+    assert step.free.hidden.shape[1] == step.teacher.hidden.shape[1]
     assert distiller.terms["free"](step).count == (step.target.frames // 2).sum()
 
 
