@@ -70,13 +70,19 @@ def in_its_own_time(one: Spoken, sample_rate: int, hop_seconds: float) -> dict[s
     return {"mcd": mcd} | _known(f0_rmse=errors.hz, voicing_error=errors.voicing)
 
 
-def attended(attention: Tensor) -> dict[str, float]:
-    """How a decoder went through a sentence: (S, U), of steps and tokens that are not padding."""
-    attention = attention.cpu()
-    one, steps, tokens = attention[None], *(torch.tensor([size]) for size in attention.shape)
+def attended(attention: Tensor, heard: Tensor | None = None) -> dict[str, float]:
+    """How a decoder went through a sentence.
+
+    Args:
+        attention: (S, U), of steps and tokens that are not padding.
+        heard: (U,) bool, the tokens that take time: one that takes none, such as the mark at the end, is not skipped.
+            ``None``: all.
+    """
+    one, steps = attention.cpu()[None], torch.tensor([len(attention)])
+    spoken = one if heard is None else one[:, :, heard.cpu()]
     return {
         "focus_rate": float(focus_rate(one, steps)),
-        "skipped": float(skipped_tokens(one, steps, tokens)),
+        "skipped": float(skipped_tokens(spoken, steps, torch.tensor([spoken.shape[2]]))),
         "repeated": float(repeated_tokens(one, steps)),
     }
 

@@ -199,10 +199,10 @@ class SynthesisDistiller(SpeakingDistiller):
         lengths = batch.sentences.lengths.tolist()
         if said.attention is not None:
             steps = steps_of(said)
-            for one, attention, length, count in zip(
-                scores, said.attention, lengths, steps.tolist(), strict=True
-            ):
-                one |= attended(attention[:count, :length])
+            hop = self.student.frontend.hop_seconds
+            for row, (length, count) in enumerate(zip(lengths, steps.tolist(), strict=True)):
+                heard = None if batch.durations is None else batch.durations[row, :length] >= hop
+                scores[row] |= attended(said.attention[row, :count, :length], heard)
         spoken = spoken_durations(said, batch.sentences)
         if spoken is not None and batch.durations is not None:
             hop = self.student.frontend.hop_seconds

@@ -85,6 +85,7 @@ def test_how_a_decoder_went_through_a_sentence() -> None:
     steps = torch.tensor([0, 0, 1, 3, 1, 3])  # token 2 is skipped, and it goes back once
     attention = 0.96 * torch.nn.functional.one_hot(steps, 4) + 0.01
     assert attended(attention) == pytest.approx({"focus_rate": 0.97, "skipped": 1.0, "repeated": 1.0})
+    assert attended(attention, torch.tensor([True, True, False, True]))["skipped"] == 0  # it takes no time
 
 
 @pytest.mark.parametrize("heard", ["the old house", "the cold house", "", "an old mouse is there"])
