@@ -1,4 +1,4 @@
-"""Tiny networks that speak, for runs: words that choose them, and a teacher that talks without having learnt to."""
+"""Tiny acoustic networks for runs: the words that choose them, and a teacher that talks without having learnt to."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from untrained import untrained_run
 
-from kd_lightning.corpora.synthetic_voice import SyntheticVoice
 from kd_lightning.experiment.build import build_corpus
 from kd_lightning.experiment.finished import finished_model
 from kd_lightning.labels.format import Unit
@@ -30,27 +29,6 @@ FEED_FORWARD = (
         for size in ("width=16", "inner=16", "encoder_layers=1", "decoder_layers=1", "predictor_width=8")
     ),
 )
-
-
-def speaking_words(folder: Path) -> list[str]:
-    """Quick words over a few sentences of one voice, whose test split has no phone that the training split lacks.
-
-    Args:
-        folder: for the corpus and what is prepared of it.
-    """
-    root = SyntheticVoice(clips=(16, 3, 3), seed=7).write(folder)
-    return [
-        *("logger=csv", "callbacks=none", "~callbacks.speech", "trainer.enable_progress_bar=false"),
-        *("stages.teacher.trainer.max_epochs=1", "stages.distill.trainer.max_epochs=1"),
-        *("stages.finetune.trainer.max_epochs=1", "distiller.log_every=1", "save_every_steps=2"),
-        *("corpus.parts.validation=[dev-clean]", "corpus.parts.test=[test-clean]"),
-        *(
-            "corpus.labelled_fraction=0.5",
-            "name=quick",
-            f"corpus.root={root}",
-            f"paths.data={folder / 'data'}",
-        ),
-    ]
 
 
 def talkative_run(folder: Path, *words: str) -> Path:

@@ -15,7 +15,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from kills import Killed, Points
 from safetensors.torch import load_file, save_file
-from speakers import FEED_FORWARD, TACOTRON_STUDENT, TACOTRON_TEACHER, speaking_words, talkative_run
+from speakers import FEED_FORWARD, TACOTRON_STUDENT, TACOTRON_TEACHER, talkative_run
 
 from kd_lightning.corpora.buckets import Item
 from kd_lightning.experiment.build import build_corpus, build_experiment
@@ -45,11 +45,6 @@ def label_folder(config: dict[str, Any]) -> Path:
 def composed(words: list[str], folder: Path, stage: str = "distill") -> dict[str, Any]:
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return stage_config(Request(compose("config", overrides=[*words, f"paths.runs={folder}"])), stage)
-
-
-@pytest.fixture(scope="module")
-def voice_words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return speaking_words(tmp_path_factory.mktemp("voice"))
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +94,7 @@ def every(datamodule: Any) -> Any:
 def test_the_teacher_talks(store):
     """Or the tests below would compare nothing: some sentences end, others are cut, and they differ in length."""
     shard = load_file(store / SHARD)
-    assert 0 < int(shard["ended"].sum()) < len(shard["ended"]) == 19
+    assert 0 < int(shard["ended"].sum()) < len(shard["ended"]) == 27
     assert len(shard["offsets/mel"].diff().unique()) > 3
     assert torch.equal(shard["durations"].sum(), shard["offsets/mel"][-1])
 
@@ -217,7 +212,7 @@ def test_labels_of_other_text_or_of_another_teacher_are_refused(store, config_of
     save_file({name: 0.9 * tensor for name, tensor in state.items()}, loud / "network.safetensors")
     for word, said in (
         (f"corpus.text={other}", r"another corpus \(corpus: "),
-        ("corpus.text=null", r"another corpus \(corpus: .*clips: 19 stored, 16 in this run"),
+        ("corpus.text=null", r"another corpus \(corpus: .*clips: 27 stored, 24 in this run"),
         (f"teacher.run={loud}", r'another teacher \(teacher: "\w+" stored, "\w+" in this run\)'),
         ("labels.dtype=float32", r'another precision \(dtype: "float16" stored, "float32" in this run\)'),
         ("corpus.views=2", None),  # a text has no views: labels.views says how many are read
@@ -248,7 +243,7 @@ def test_terms_that_ask_the_teacher_after_the_students_target_need_a_live_one(co
 
 def test_a_stored_teacher_that_does_not_attend_is_refused(store, config_of):
     config = config_of(f"teacher.stored={store}", "distiller.min_focus=0.8")
-    config["trainer"]["max_epochs"] = math.ceil(64 / 19) + 1
+    config["trainer"]["max_epochs"] = math.ceil(64 / 27) + 1
     with pytest.raises(
         ValueError, match=r"the teacher's focus rate is 0\.\d+, below distiller\.min_focus=0\.8"
     ):
@@ -308,4 +303,4 @@ def test_two_ranks_write_what_one_writes(store, words, teacher, tmp_path):
     folder = tmp_path / "runs" / "quick" / "label"
     assert content(folder) == content(store)
     assert len(list((folder / "audio").iterdir())) == 1
-    assert json.loads((folder / INDEX).read_text())["fingerprint"]["clips"] == 19
+    assert json.loads((folder / INDEX).read_text())["fingerprint"]["clips"] == 27

@@ -42,6 +42,8 @@ OmegaConf.register_new_resolver("add", lambda *terms: sum(terms), replace=True)
 OmegaConf.register_new_resolver(
     "if_embedded", lambda root, download, yes, no: yes if root is None and not download else no, replace=True
 )
+# ${by_task:${task},{vocoding:24},120}: 24 where task=vocoding, and 120 elsewhere.
+OmegaConf.register_new_resolver("by_task", lambda task, own, others: own.get(task, others), replace=True)
 
 
 class Request(NamedTuple):
