@@ -43,6 +43,8 @@ class SynthesisStep(NamedTuple):
     def only(self, kept: Tensor) -> SynthesisStep:
         """The step of the rows that ``kept`` (B,) bool marks, maybe of none."""
         rows = kept.nonzero().squeeze(1)
+        if len(rows) == len(kept):
+            return self
         return SynthesisStep(
             self.sentences.rows(rows),
             self.target.rows(rows),
@@ -79,7 +81,7 @@ class RecordedMel(SynthesisTerm):
         self.loss = loss
 
     def forward(self, step: SynthesisStep) -> Summed:
-        return _mels(step.only(~step.taught), self.loss)
+        return _mels(step, ~step.taught, self.loss)
 
 
 class TaughtMel(SynthesisTerm):
@@ -93,7 +95,7 @@ class TaughtMel(SynthesisTerm):
         self.loss = loss
 
     def forward(self, step: SynthesisStep) -> Summed:
-        return _mels(step.only(step.taught), self.loss)
+        return _mels(step, step.taught, self.loss)
 
 
 class Stop(SynthesisTerm):
@@ -180,9 +182,9 @@ class Prosody(SynthesisTerm):
         self.of, self.loss = of, loss
 
     def forward(self, step: SynthesisStep) -> Summed:
-        step = step.only(~step.taught)
-        said = _there(getattr(step.student, self.of), self.of)
-        return self.loss(said, _there(getattr(step.target, self.of), self.of), step.sentences.lengths)
+        rows = (~step.taught).nonzero().squeeze(1)
+        said, wanted = (_there(getattr(side, self.of), self.of) for side in (step.student, step.target))
+        return self.loss(said[rows], wanted[rows], step.sentences.lengths[rows])
 
 
 class AlignmentMatching(SynthesisTerm):
@@ -258,13 +260,14 @@ class FreeStates(SynthesisTerm):
         return ours, theirs
 
 
-def _mels(step: SynthesisStep, loss: MelLoss) -> Summed:
-    """The loss of the finished mel, and of the coarse one."""
-    wanted, frames = step.target.mel, step.target.frames
-    finished = loss(step.student.mel, wanted, frames)
+def _mels(step: SynthesisStep, kept: Tensor, loss: MelLoss) -> Summed:
+    """The loss of the finished mel, and of the coarse one, of the rows that ``kept`` (B,) bool marks."""
+    rows = kept.nonzero().squeeze(1)
+    wanted, frames = step.target.mel[rows], step.target.frames[rows]
+    finished = loss(step.student.mel[rows], wanted, frames)
     if step.student.coarse is None:
         return finished
-    coarse = loss(step.student.coarse, wanted, frames)
+    coarse = loss(step.student.coarse[rows], wanted, frames)
     return Summed(finished.sum + coarse.sum, finished.count)
 
 
