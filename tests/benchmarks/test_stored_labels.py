@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 import pytorch_lightning as pl
 import torch
-from test_step import untrained_run
+from in_turn import untrained_run
 
 from kd_lightning.experiment.build import build_corpus, build_experiment
 from kd_lightning.labelling import run_label
