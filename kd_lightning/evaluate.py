@@ -47,10 +47,6 @@ Of a recogniser:
 Prints a line a file and writes <run>/transcripts/<name>.txt and .json, with the time of each word (by CTC)."""
 
 
-# Root keys of a config that say through what a network that speaks was heard.
-HEARD_THROUGH = ("vocoder", "recogniser")
-
-
 def evaluate(words: dict[str, Any]) -> None:
     """Score ``run=`` on its corpus with further words merged over the run's config."""
     run = existing_folder(words, "run")
@@ -103,19 +99,18 @@ def score_into(folder: Path, evaluation: Evaluation, distiller: str | None = Non
     """
     import json
 
-    from kd_lightning.experiment.finished import build_scorer
+    from kd_lightning.experiment.finished import build_scorer, heard_through
     from kd_lightning.files import write
     from kd_lightning.reports.strict_json import to_json
 
     scorer, trainer = build_scorer(evaluation, distiller=distiller)
     metrics = trainer.test(scorer, datamodule=evaluation.datamodule, verbose=False)[0]
     lines, intervals = scorer.predictions, scorer.intervals()
-    through = {key: evaluation.config[key] for key in HEARD_THROUGH if evaluation.config.get(key)}
     result = {
         "metrics": metrics,
         "intervals": intervals,
         "corpus": evaluation.config["corpus"],
-        **through,
+        **heard_through(evaluation.config),
         **facts,
     }
     write(folder / "predictions.jsonl", "".join(json.dumps(line) + "\n" for line in lines))

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from kd_lightning.experiment.build import Experiment, build_experiment
 from kd_lightning.experiment.compose import difference
-from kd_lightning.experiment.finished import fingerprints
+from kd_lightning.experiment.finished import fingerprints, heard_through
 from kd_lightning.files import whole, write
 from kd_lightning.metrics import efficiency
 from kd_lightning.teachers.finished_run import WEIGHTS
@@ -185,6 +185,7 @@ def write_results(config: dict[str, Any], experiment: Experiment, folder: Path) 
         "intervals": distiller.intervals(),
         "notes": experiment.notes,
         **distiller.scoring(),
+        **heard_through(config),
     }
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):

@@ -14,6 +14,15 @@ _TINY = {
 }
 
 
+RECOGNISER = (
+    "experiment=common_voice",
+    "transfer=none",
+    "student=quartznet_small",
+    "student.network.channels=[16,16,16]",
+    "student.network.head_channels=32",
+)
+
+
 def write_voice(folder: Path) -> Path:
     """Sentences whose test split has no phone that the training split lacks; returns the corpus root."""
     return SyntheticVoice(clips=(16, 3, SENTENCES), seed=7).write(folder)

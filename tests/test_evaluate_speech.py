@@ -4,19 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from spoken_runs import SENTENCES, speaking_run, write_voice
+from spoken_runs import RECOGNISER, SENTENCES, speaking_run, write_voice
 from untrained import untrained_run
 
 from kd_lightning.corpora.synthetic_voice import SyntheticVoice
 from kd_lightning.evaluate import evaluate
-
-RECOGNISER = (
-    "experiment=common_voice",
-    "transfer=none",
-    "student=quartznet_small",
-    "student.network.channels=[16,16,16]",
-    "student.network.head_channels=32",
-)
 
 
 @pytest.fixture(scope="module")

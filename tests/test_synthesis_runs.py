@@ -12,12 +12,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from kills import Killed, Points, results
 from speakers import FEED_FORWARD, TACOTRON_STUDENT, TACOTRON_TEACHER, talkative_run
+from spoken_runs import RECOGNISER
+from untrained import untrained_run
 
 from kd_lightning.experiment.compose import Request, conf_folder, stage_config
 from kd_lightning.labels.format import INDEX
 from kd_lightning.metrics import efficiency
 from kd_lightning.pipeline import pipeline
-from kd_lightning.stages import run_stage
+from kd_lightning.stages import read_metrics, run_stage
 
 STAGES = ("teacher", "baseline", "distill", "finetune")
 VOCOS = ("channels=16", "hidden_channels=24", "layers=1")
@@ -39,10 +41,14 @@ def teacher(voice_words: list[str], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.mark.parametrize("experiment", TINY)
-def test_a_tiny_pipeline_runs_from_the_embedded_voice_to_the_report(experiment, tmp_path, monkeypatch):
+def test_a_tiny_pipeline_runs_from_the_embedded_voice_to_the_report(
+    experiment, sentence_words, tmp_path, monkeypatch
+):
     """The sizes of ``debug=tiny``, with smaller networks."""
     monkeypatch.setattr(efficiency, "latency", partial(efficiency.latency, seconds=0.2))
+    recogniser = untrained_run(tmp_path / "recogniser", *RECOGNISER, *sentence_words)
     words = [
+        f"recogniser={recogniser}",
         *(f"experiment={experiment}", "debug=tiny", "trainer.enable_progress_bar=false", *TINY[experiment]),
         *(f"paths.data={tmp_path / 'data'}", f"paths.runs={tmp_path / 'runs'}", "callbacks.speech.most=2"),
     ]
@@ -53,7 +59,9 @@ def test_a_tiny_pipeline_runs_from_the_embedded_voice_to_the_report(experiment, 
     comparison = json.loads((folder / "report" / "comparison.json").read_text())
     assert [row["stage"] for row in comparison["rows"]] == list(STAGES)
     assert all(row["metrics"]["mcd"] > 0 for row in comparison["rows"])
+    assert all("round_trip_cer" in row["metrics"] for row in comparison["rows"])
     for stage in STAGES:
+        assert read_metrics(folder / stage)["recogniser"] == str(recogniser)
         lines = (folder / stage / "predictions.jsonl").read_text().splitlines()
         assert 1 <= len(lines) <= 6
         assert len(list((folder / stage / "audio").glob("*.reference.flac"))) == 2

@@ -173,6 +173,11 @@ def listening(config: dict[str, Any]) -> dict[str, Any]:
     return listening
 
 
+def heard_through(config: dict[str, Any]) -> dict[str, str]:
+    """The runs that have a part in the scores of a network that speaks: with others these do not compare."""
+    return {role: config[role] for role in ("vocoder", "recogniser") if config.get(role)}
+
+
 def _vocoder(run: Path) -> Vocoder:
     """The network of a finished vocoder.
 
