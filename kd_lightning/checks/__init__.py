@@ -1,0 +1,1 @@
+"""Whether an experiment makes sense, found out before it is trained."""
