@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 
 from kd_lightning.experiment.build import Experiment, build_experiment
 from kd_lightning.experiment.compose import difference
-from kd_lightning.experiment.finished import fingerprints, heard_through
+from kd_lightning.experiment.finished import fingerprint, fingerprints, heard_through
+from kd_lightning.experiment.origin import origin
 from kd_lightning.files import whole, write
 from kd_lightning.metrics import efficiency
 from kd_lightning.teachers.finished_run import WEIGHTS
@@ -61,6 +62,7 @@ def run_stage(config: dict[str, Any]) -> dict[str, Any]:
             log.info("%s is finished: skipped", folder)
             return read_metrics(folder)
         log.info("%s: %s", config["stage"], folder)
+        made_by = origin(config["overrides"]) if rank() == 0 else {}  # before anyone commits something else
         experiment = build_experiment(config, folder)
         if rank() == 0:
             recorded = config | recorded_of(experiment.datamodule)
@@ -68,7 +70,7 @@ def run_stage(config: dict[str, Any]) -> dict[str, Any]:
         fit(experiment, folder)
         test(experiment, folder)
         if experiment.trainer.is_global_zero:
-            write_results(config, experiment, folder)
+            write_results(config, experiment, folder, made_by)
         experiment.trainer.strategy.barrier()
     return read_metrics(folder)
 
@@ -81,7 +83,8 @@ def recorded_of(datamodule: Any) -> dict[str, Any]:
 
 def sources(config: dict[str, Any]) -> dict[str, Any]:
     """Fingerprints of the weights that the stage builds on; those of all members of an ensemble."""
-    return {role: fingerprints(config[role]) for role in ("teacher", "student") if config[role] is not None}
+    built_on = {role: fingerprints(config[role]) for role in ("teacher", "student") if config[role] is not None}
+    return built_on if config["aligner"] is None else built_on | {"aligner": fingerprint(config["aligner"])}
 
 
 def check_same_config(config: dict[str, Any], folder: Path) -> None:
@@ -158,8 +161,10 @@ def test(experiment: Experiment, folder: Path) -> None:
     experiment.trainer.test(experiment.distiller, datamodule=experiment.datamodule, verbose=False)
 
 
-def write_results(config: dict[str, Any], experiment: Experiment, folder: Path) -> None:
-    """Write weights, predictions and, last, metrics."""
+def write_results(
+    config: dict[str, Any], experiment: Experiment, folder: Path, made_by: dict[str, Any]
+) -> None:
+    """Write weights, predictions and, last, metrics with where they come from."""
     distiller, trainer, datamodule = experiment.distiller, experiment.trainer, experiment.datamodule
     student = distiller.student.cpu().eval()
     with whole(folder / WEIGHTS) as beside:
@@ -186,6 +191,7 @@ def write_results(config: dict[str, Any], experiment: Experiment, folder: Path) 
         "notes": experiment.notes,
         **distiller.scoring(),
         **heard_through(config),
+        **made_by,
     }
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):

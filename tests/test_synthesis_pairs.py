@@ -215,23 +215,26 @@ def test_the_report_names_the_four_runs(finished):
 def test_a_corpus_without_durations_takes_them_from_the_teachers_attention(
     voice_words, tmp_path, monkeypatch
 ):
-    """Characters have none in any corpus: a feed-forward student is aligned by its live teacher, or by nobody."""
+    """Characters have none in any corpus: the pipeline's teacher learns without, and times recordings for students."""
     quickly(monkeypatch)
-    words = [
-        *(*voice_words, *TACOTRON, *FEED_FORWARD, f"paths.runs={tmp_path}", "teacher.stored=false"),
-        *("distiller@stages.teacher.distiller=synthesis_decoder", "corpus.spelling=characters"),
-    ]
+    words = [*voice_words, *TACOTRON, *FEED_FORWARD, f"paths.runs={tmp_path}", "corpus.spelling=characters"]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        configs = stage_configs(Request(compose("config", overrides=words), tuple(words)))
-    for stage in ("teacher", "distill"):
-        run_stage(configs[stage])
-    metrics = json.loads((tmp_path / "quick" / "distill" / "metrics.json").read_text())
-    assert metrics["metrics"]["mcd"] > 0
-    experiment = build_experiment(configs["distill"], tmp_path / "again")
+        request = Request(compose("config", overrides=words), tuple(words))
+        pipeline(request)
+        configs = stage_configs(request)
+    for stage in STAGES:
+        metrics = json.loads((tmp_path / "quick" / stage / "metrics.json").read_text())
+        assert metrics["metrics"]["mcd"] > 0
+    experiment = build_experiment(configs["baseline"], tmp_path / "again")
+    distiller = experiment.distiller.train()
+    assert distiller.teacher is None
+    assert not any(module.training for module in distiller.aligner.modules())
+    assert not any(parameter.requires_grad for parameter in distiller.aligner.parameters())
     batch = next(iter(experiment.datamodule.train_dataloader()))
     assert batch.durations is None
-    step = experiment.distiller.run_networks(batch)
-    assert 0 < len(step.taught) <= len(batch.ids)
+    step = distiller.run_networks(batch)
     assert torch.equal(step.target.durations.sum(dim=1), step.target.frames)
-    with pytest.raises(ValueError, match="the corpus has no durations"):
-        run_stage(configs["baseline"])
+    saved = torch.load(tmp_path / "quick" / "baseline" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert not [key for key in saved["state_dict"] if key.startswith("aligner.")]
+    with pytest.raises(ValueError, match="the corpus has no durations.*set aligner="):
+        run_stage(configs["baseline"] | {"aligner": None, "folder": str(tmp_path / "alone")})

@@ -65,6 +65,11 @@ class SpeltSentences(Mapped):
         self.skipped: dict[str, str] = facts["skipped"]
 
     @property
+    def has_durations(self) -> bool:
+        """Whether it is known how long each token lasts."""
+        return len(self._seconds) > 0
+
+    @property
     def usable(self) -> npt.NDArray[np.bool_]:
         """(N,) of every record, whether its sentence can be used."""
         return np.diff(self._ends, prepend=0) > 0
@@ -72,7 +77,7 @@ class SpeltSentences(Mapped):
     def __getitem__(self, record: int) -> Spelt:
         """The sentence of a record by its number."""
         begin, end = int(self._ends[record - 1]) if record else 0, int(self._ends[record])
-        return Spelt(self._tokens[begin:end], self._seconds[begin:end] if len(self._seconds) else None)
+        return Spelt(self._tokens[begin:end], self._seconds[begin:end] if self.has_durations else None)
 
 
 def spell_sentences(

@@ -135,6 +135,7 @@ class SpokenSentences(VoiceCorpus):
     Attributes:
         classes: the tokens by number, "<blank>" first, after ``setup``.
         tokens: what spells with them, after ``setup``.
+        has_durations: whether it is known how long each token lasts, after ``setup``.
         tokens_model: the file that it takes to spell: ``None``, names are enough.
         unrecorded_size: the last so many training sentences are those that nobody recorded, after ``setup``.
     """
@@ -161,6 +162,7 @@ class SpokenSentences(VoiceCorpus):
         self._brought: Tokens | None = None
         self._numbered: list[str] | None = None
         self.unrecorded_size = 0
+        self.has_durations = False
 
     def spell_with(self, spelling: Spelling) -> None:
         """Spell with the tokens of a network, in place of tokens of the corpus's own; before ``prepare_data``."""
@@ -214,6 +216,7 @@ class SpokenSentences(VoiceCorpus):
             self.speakers = self._numbered
         self.tokens, self._spelt = self._spell(prepared)
         self.classes = self.tokens.pieces
+        self.has_durations = self._spelt.has_durations
         self.skipped |= self._spelt.skipped
         return f"{said}{self.tokens.size} tokens, "
 

@@ -81,7 +81,7 @@ class SpeltWithText(SpeltSentences):
         if line < 0:
             return super().__getitem__(record)
         tokens = self._text[int(self._text_ends[line - 1]) if line else 0 : int(self._text_ends[line])]
-        return Spelt(tokens, np.zeros(len(tokens), np.float32) if len(self._seconds) else None)
+        return Spelt(tokens, np.zeros(len(tokens), np.float32) if self.has_durations else None)
 
 
 class PitchWithText(PitchTracks):

@@ -20,6 +20,7 @@ from kd_lightning.frontend.mel import SILENCE
 from kd_lightning.frontend.pitch import PERIOD
 from kd_lightning.labels.speech import TaughtSpeech
 from kd_lightning.losses.monotonic_alignment import durations_of
+from kd_lightning.metrics.alignment import focus_rate
 from kd_lightning.metrics.durations import duration_error
 from kd_lightning.metrics.pitch import token_energy, token_pitch
 from kd_lightning.models.acoustic_model import AcousticModel
@@ -47,6 +48,7 @@ class SynthesisDistiller(SpeakingDistiller):
         min_focus: sentences that the teacher reads with a lower focus rate are not learnt, and neither is a teacher
             whose mean is lower.
         vocoder: what makes the mels of a test heard; ``None``: Griffin-Lim.
+        aligner: what times the tokens of recordings where the corpus does not; ``None``: the teacher, if there is one.
         arguments: see :class:`~kd_lightning.distillers.speaking.SpeakingDistiller`.
 
     Raises:
@@ -62,29 +64,37 @@ class SynthesisDistiller(SpeakingDistiller):
         taught_share: float = 0.5,
         min_focus: float = 0.8,
         vocoder: Vocoder | None = None,
+        aligner: AcousticModel | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
         require_same_mel(self.student, self.teacher, "teacher")
+        require_same_mel(self.student, aligner, "aligner")
         require_same_mel(self.student, vocoder, "vocoder")
         self.classes = classes
         self.taught_share, self.min_focus = taught_share, min_focus
         self.vocoder: Any = (
             vocoder.requires_grad_(False) if vocoder is not None else GriffinLim(self.student.frontend)
         )
+        self.aligner: AcousticModel | None = None if aligner is None else aligner.requires_grad_(False)
         terms = [term for term in arguments["terms"].values() if isinstance(term, SynthesisTerm)]
         self._asks = {
             name: any(getattr(term, f"needs_{name}") for term in terms)
             for name in ("taught", "forced", "free", "durations", "prosody")
         }
+        self._takes_durations = self._asks["durations"] or any(term.takes_durations for term in terms)
+        # Of what the teacher says, and of how recordings are aligned.
         self._focus: list[float] = []
+        self._focus_of_alignments: list[float] = []
 
     def is_fixed(self, key: str) -> bool:
-        return super().is_fixed(key) or key.startswith("vocoder.")
+        return super().is_fixed(key) or key.startswith(("vocoder.", "aligner."))
 
     def train(self, mode: bool = True) -> SynthesisDistiller:
         super().train(mode)
         self.vocoder.eval()
+        if self.aligner is not None:
+            self.aligner.eval()
         return self
 
     # One step
@@ -113,17 +123,19 @@ class SynthesisDistiller(SpeakingDistiller):
     def _recorded(self, batch: SpokenBatch) -> Recorded:
         """The recordings of a batch, with durations and prosody if a term asks for them."""
         recorded = self.student.hear(batch.waveform, batch.samples)
-        if not self._asks["durations"]:
+        if not self._takes_durations:
             return recorded
         if batch.durations is not None:
             durations = in_frames(batch.durations, recorded.frames, self.student.frontend.hop_seconds)
-        elif self.teacher is not None:
-            durations = self._aligned(self.teacher, batch, recorded)
-        else:
+        elif (aligner := self.aligner or self.teacher) is not None:
+            durations = self._aligned(aligner, batch, recorded)
+        elif self._asks["durations"]:
             raise ValueError(
-                "the corpus has no durations (<id>.phones.tsv beside each recording) and this stage no teacher to "
-                "align it: choose a student with a decoder, or a stage with a teacher"
+                "the corpus has no durations (<id>.phones.tsv beside each recording) and this stage nobody to time its "
+                "tokens: set aligner=<run of a network with attention>, or choose a student with a decoder"
             )
+        else:
+            return recorded
         recorded = recorded._replace(durations=durations)
         return self._with_prosody(batch, recorded, durations) if self._asks["prosody"] else recorded
 
@@ -141,14 +153,15 @@ class SynthesisDistiller(SpeakingDistiller):
         )
 
     @torch.no_grad()
-    def _aligned(self, teacher: AcousticModel, batch: SpokenBatch, recorded: Recorded) -> Tensor:
-        """Frames (B, U) of each token, by a monotonic path through the teacher's attention to the recordings."""
-        said = teacher(batch.sentences, recorded)
+    def _aligned(self, aligner: AcousticModel, batch: SpokenBatch, recorded: Recorded) -> Tensor:
+        """Frames (B, U) of each token, by a monotonic path through a decoder's attention to the recordings."""
+        said = aligner(batch.sentences, recorded)
         if said.attention is None:
             raise ValueError(
                 "the corpus has no durations, and this teacher has no attention to take them from: choose a teacher "
-                "with a decoder (teacher=tacotron2_embedded)"
+                "with a decoder (teacher=tacotron2_embedded), or set aligner=<run of one>"
             )
+        self._listen(self._focus_of_alignments, focus_rate(said.attention, steps_of(said))[batch.labelled])
         return durations_of(said.attention, batch.sentences.lengths, recorded.frames, said.frames_per_step)
 
     def _taught(self, batch: SpokenBatch) -> TaughtSpeech | None:
@@ -160,11 +173,15 @@ class SynthesisDistiller(SpeakingDistiller):
             taught = read_aloud(self.teacher, batch.sentences)
         if taught is None:
             return None
-        if len(self._focus) < _LISTENED:
-            self._focus += taught.focus.tolist()
-            if len(self._focus) >= _LISTENED:
-                require_focus(self._focus, self.min_focus)
+        self._listen(self._focus, taught.focus)
         return taught
+
+    def _listen(self, heard: list[float], focus: Tensor) -> None:
+        """Look at the focus rates (N,) of the first sentences, once there are enough of them."""
+        if len(heard) < _LISTENED:
+            heard += focus.tolist()
+            if len(heard) >= _LISTENED:
+                require_focus(heard, self.min_focus)
 
     # Validation and test: the student speaks freely
 

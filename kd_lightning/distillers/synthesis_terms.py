@@ -62,6 +62,7 @@ class SynthesisTerm(Term):
     needs_taught = False
     needs_forced = False
     needs_free = False
+    takes_durations = False  # where they are known
     needs_durations = False
     needs_prosody = False
 
@@ -130,21 +131,22 @@ class GuidedAttention(SynthesisTerm):
 
 
 class AttentionDurations(SynthesisTerm):
-    """Attention where the durations say that each token is spoken.
+    """Attention where the durations say that each token is spoken; nothing where nobody knows them.
 
     Args:
         loss: ``(attention (B, S, U), durations (B, U), frames (B,), frames_per_step) -> Summed``.
     """
 
-    needs_durations = True
+    takes_durations = True
 
     def __init__(self, loss: Callable[[Tensor, Tensor, Tensor, int], Summed]) -> None:
         super().__init__()
         self.loss = loss
 
     def forward(self, step: SynthesisStep) -> Summed:
-        durations = _there(step.target.durations, "durations")
-        attention = _there(step.student.attention, "attention")
+        attention, durations = _there(step.student.attention, "attention"), step.target.durations
+        if durations is None:
+            return Summed(attention.new_zeros(()), attention.new_zeros(()))
         return self.loss(attention, durations, step.target.frames, step.student.frames_per_step)
 
 

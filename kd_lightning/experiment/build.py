@@ -104,6 +104,7 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
             stored=stored,
             **_hearing(config, datamodule, live),
             **listening(config),
+            **aligning(config, datamodule),
             optimizer=build(config["optimizer"]),
             scheduler=build(config["scheduler"]),
             **({"quantisation": build(config["quantisation"])} if config["quantisation"] else {}),
@@ -243,6 +244,24 @@ def _hearing(config: dict[str, Any], datamodule: Any, teacher: Any) -> dict[str,
     labels = config["labels"]
     pieces = teacher_pieces(config, teacher, datamodule)
     return {"hearing": Hearing(pieces, datamodule.spell, labels["decoding"], labels["max_wer"])}
+
+
+def aligning(config: dict[str, Any], datamodule: Any) -> dict[str, WaveformModel]:
+    """What times the tokens of recordings, for synthesis from a corpus that does not tell; nothing elsewhere.
+
+    Raises:
+        FileNotFoundError, ValueError: the run is not there, or does not fit the corpus.
+    """
+    run = config["aligner"]
+    if config["task"] != "synthesis" or datamodule.has_durations or run is None:
+        return {}
+    aligner = _teacher_of_run(Path(run), config["task"], datamodule)
+    if (speakers := finished_config(Path(run))["speakers"]) != datamodule.speakers:
+        raise ValueError(
+            f"aligner={run} has learnt the speakers {', '.join(speakers[:5])}, and the corpus has "
+            f"{', '.join(datamodule.speakers[:5])}: name a run of this corpus"
+        )
+    return {"aligner": aligner}
 
 
 def speakers_of(datamodule: Any) -> int:

@@ -46,6 +46,7 @@ from kd_lightning.losses.attention_durations import attention_cross_entropy
 from kd_lightning.losses.guided_attention import guided_attention
 from kd_lightning.losses.hints import hint
 from kd_lightning.losses.mel import mel_l1
+from kd_lightning.losses.monotonic_alignment import durations_of
 from kd_lightning.losses.prosody import duration_error, token_error
 from kd_lightning.losses.stop import stop_cross_entropy
 from kd_lightning.models.acoustic_output import Recorded
@@ -315,16 +316,16 @@ def test_the_shorter_of_two_readings_is_padded_with_silence():
 # What is frozen, what is kept
 
 
-def test_teacher_vocoder_and_listener_are_frozen_and_in_no_checkpoint(tmp_path):
+def test_teacher_vocoder_aligner_and_listener_are_frozen_and_in_no_checkpoint(tmp_path):
     def make():
         listener = RoundTrip(recogniser(classes=3), ["<blank>", "a", "b"], "en")
         return distiller_of(
             tacotron(), tacotron(decoder_width=12), of_a_decoder(), vocoder=vocoder(), round_trip=listener,
-            min_focus=0.0,
+            aligner=tacotron(decoder_width=16), min_focus=0.0,
         )  # fmt: skip
 
     distiller = make()
-    fixed = (distiller.teacher, distiller.vocoder, distiller.round_trip)
+    fixed = (distiller.teacher, distiller.vocoder, distiller.aligner, distiller.round_trip)
     before = [{name: tensor.clone() for name, tensor in module.state_dict().items()} for module in fixed]
     trainer = fit(distiller, [spoken_batch()] * 2, tmp_path)
     distiller.train()
@@ -428,11 +429,39 @@ def test_transfer_between_decoders_says_so_where_the_teacher_has_none(term):
 def test_durations_that_nobody_knows_are_an_error_that_says_what_to_do():
     batch = spoken_batch(durations=None)
     with pytest.raises(
-        ValueError, match=r"no durations \(<id>\.phones\.tsv .* no teacher to align it: choose"
+        ValueError, match=r"no durations \(<id>\.phones\.tsv .* nobody to time its tokens: set aligner="
     ):
         distiller_of().run_networks(batch)
     with pytest.raises(ValueError, match=r"this teacher has no attention .*teacher=tacotron2_embedded"):
         distiller_of(teacher=reader()).run_networks(batch)
+
+
+def test_an_aligner_times_recordings_in_the_teachers_place():
+    batch = spoken_batch(durations=None, labelled=~NEVER)
+    aligner = tacotron().eval()
+    distiller = distiller_of(teacher=reader(), aligner=aligner, taught_share=0.0, min_focus=0.0)
+    timed = distiller.run_networks(batch).target
+    attention = aligner.eval()(
+        batch.sentences, distiller.student.hear(batch.waveform, batch.samples)
+    ).attention
+    expected = durations_of(attention, batch.sentences.lengths, timed.frames, aligner.network.frames_per_step)
+    assert torch.equal(timed.durations, expected)
+
+
+def test_an_aligner_that_attends_to_nothing_is_refused():
+    distiller = distiller_of(aligner=tacotron(), min_focus=0.99)
+    batch = spoken_batch(durations=None, labelled=~NEVER)
+    for _ in range(15):  # sixty sentences are too few to say
+        distiller.run_networks(batch)
+    with pytest.raises(ValueError, match=r"focus rate is 0\.\d+, below distiller\.min_focus=0\.99"):
+        distiller.run_networks(batch)
+
+
+def test_attention_is_told_nothing_where_nobody_knows_the_durations():
+    distiller = distiller_of(tacotron(), terms={"attention": of_a_decoder()["attention"]})
+    step = distiller.run_networks(spoken_batch(durations=None, labelled=~NEVER))
+    said = distiller.terms["attention"](step)
+    assert (float(said.sum), float(said.count)) == (0.0, 0.0)
 
 
 def test_a_pitch_that_nobody_found_is_an_error_that_says_what_to_set():
