@@ -53,9 +53,9 @@ def _classes(distiller: Distiller, datamodule: Any) -> Iterator[Finding]:
 def _features(distiller: Distiller) -> Iterator[Finding]:
     ours = _settings(distiller.student)
     yield ok("features", ", ".join(f"{key} {value}" for key, value in ours.items() if key != "sample_rate"))
-    members = [distiller.teacher]
+    members: list[Any] = [distiller.teacher]
     if isinstance(distiller.teacher, Ensemble):
-        members = list(distiller.teacher.members)
+        members = [*distiller.teacher.members]
     for other, role in [*((member, "teacher") for member in members), (_vocoder(distiller), "vocoder")]:
         if other is None:
             continue

@@ -17,21 +17,31 @@ class Costs(NamedTuple):
         stage: its name.
         network: what it trains.
         parameters: their number.
-        steps: optimizer steps, 0 for a stage that is finished.
-        step_seconds: of one.
-        seconds: of all of them, and of the validations between; ``None`` where they were not tried.
+        epochs: yet to train, 0 for a stage that is finished.
+        epoch_steps: optimizer steps in one.
+        step_seconds: of a step.
+        validation_seconds: of a validation, one of which is before the first epoch.
         memory: peak, in bytes.
-        disk: of what it writes, in bytes.
+        disk: of what it has yet to write, in bytes.
     """
 
     stage: str
     network: str
     parameters: int
-    steps: int
+    epochs: int
+    epoch_steps: int
     step_seconds: float
-    seconds: float | None
+    validation_seconds: float
     memory: int
     disk: int
+
+    def seconds(self, epochs: int | None = None) -> float:
+        """Of so many epochs with their validations; of those that are yet to train by default."""
+        epochs = self.epochs if epochs is None else epochs
+        return (
+            epochs * self.epoch_steps * self.step_seconds
+            + bool(epochs) * (epochs + 1) * self.validation_seconds
+        )
 
 
 def of_disk(costs: Sequence[Costs], folder: Path) -> Iterator[Finding]:

@@ -21,13 +21,13 @@ class TermStart(NamedTuple):
         weight: at progress 0.
         mean: of the term.
         pull: norm of the weighted term's gradient on the student.
-        count: valid items or frames behind it.
+        items: or frames behind it, those that are valid.
     """
 
     weight: float
     mean: float
     pull: float
-    count: float
+    items: float
 
 
 class DryStep(NamedTuple):
@@ -82,10 +82,10 @@ def of_terms(
         yield wrong("loss", f"{said} is not finite at step 0: lower the weight of the term that is not")
         return
     yield ok("loss", said)
-    pulls = {key: one.pull for key, one in terms.items() if one.weight and one.count}
+    pulls = {key: one.pull for key, one in terms.items() if one.weight and one.items}
     clipped = f", clipped at {clip:g} all together" if clip else ""
     yield ok("gradient", ", ".join(f"{key} {pull:.2g}" for key, pull in pulls.items()) + clipped)
-    if empty := [key for key, one in terms.items() if not one.count]:
+    if empty := [key for key, one in terms.items() if not one.items]:
         yield (ok if untaught else warning)(
             "terms", f"{', '.join(empty)} found nothing to learn in the first batch"
         )

@@ -29,14 +29,12 @@ class Measured(NamedTuple):
         step_seconds: the median of those after the first.
         memory: peak of the process, or of the accelerator, in bytes.
         checkpoint: size of ``last.ckpt`` in bytes.
-        gradient: norm at the first step, of all that is trained.
         rate: of the optimizer at the first step.
     """
 
     step_seconds: float
     memory: int
     checkpoint: int
-    gradient: float
     rate: float
 
 
@@ -45,7 +43,7 @@ class Probe(pl.Callback):
 
     def __init__(self) -> None:
         self.times: list[float] = []
-        self.gradient = self.rate = 0.0
+        self.rate = 0.0
         self.trained: set[int] = set()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -61,8 +59,6 @@ class Probe(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         if len(self.times) == 1:
-            gradients = [each.grad for each in pl_module.parameters() if each.grad is not None]
-            self.gradient = float(torch.nn.utils.get_total_norm(gradients))
             self.rate = float(optimizer.param_groups[0]["lr"])
 
     def on_train_batch_end(
@@ -95,7 +91,7 @@ def first_steps(experiment: Experiment, folder: Path) -> tuple[Measured, list[Fi
         FloatingPointError: the loss, its gradient or the weights after a step are not finite.
     """
     distiller, trainer, probe = experiment.distiller, experiment.trainer, Probe()
-    trainer.callbacks.append(probe)
+    trainer.callbacks.append(probe)  # type: ignore[attr-defined]
     teacher = distiller.teacher
     before = _state(teacher)
     peak = Peak()
@@ -106,7 +102,7 @@ def first_steps(experiment: Experiment, folder: Path) -> tuple[Measured, list[Fi
     findings = list(_of_teacher(teacher, before, probe.trained, kept))
     rate = f"rate {probe.rate:.2g} at the start"
     findings.append(ok("first steps", f"{len(probe.times) - 1} steps, all finite; {rate}"))
-    return Measured(probe.step_seconds, memory, path.stat().st_size, probe.gradient, probe.rate), findings
+    return Measured(probe.step_seconds, memory, path.stat().st_size, probe.rate), findings
 
 
 def _of_teacher(

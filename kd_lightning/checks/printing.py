@@ -39,15 +39,15 @@ def costs_table(costs: Sequence[Costs]) -> table.Table:
             each.stage,
             each.network,
             f"{each.parameters:,}",
-            f"{each.steps:,}",
+            f"{each.epochs * each.epoch_steps:,}",
             f"{1000 * each.step_seconds:.1f}" if each.step_seconds else UNKNOWN,
-            UNKNOWN if each.seconds is None else in_time(each.seconds),
+            in_time(each.seconds()),
             in_bytes(each.memory) if each.memory else UNKNOWN,
             in_bytes(each.disk),
         ]
         for each in costs
     ]
-    seconds, memory = sum(each.seconds or 0 for each in costs), max(each.memory for each in costs)
+    seconds, memory = sum(each.seconds() for each in costs), max(each.memory for each in costs)
     disk = in_bytes(sum(each.disk for each in costs))
     rows.append(["together", "", "", "", "", in_time(seconds), in_bytes(memory), disk])
     columns = ["stage", "network", "params", "steps", "ms a step", "time", "memory", "disk"]

@@ -163,18 +163,17 @@ def _costs(
 ) -> Costs:
     trainer, student = config["trainer"], experiment.distiller.student
     processes = trainer["num_nodes"] * (trainer["devices"] if isinstance(trainer["devices"], int) else 1)
-    epochs = trainer["max_epochs"] or 0
-    steps = epochs * max(1, len(experiment.datamodule.train_dataloader()) // max(1, processes))
     done = is_finished(Path(config["folder"]))
     weights = efficiency.size_bytes(student)
-    known = measured or Measured(0.0, 0, weights, 0.0, 0.0)
+    known = measured or Measured(0.0, 0, weights, 0.0)
     return Costs(
         stage=config["stage"],
         network=type(student.network).__name__,
         parameters=efficiency.parameters(student),
-        steps=0 if done else steps,
+        epochs=0 if done else trainer["max_epochs"] or 0,
+        epoch_steps=max(1, len(experiment.datamodule.train_dataloader()) // max(1, processes)),
         step_seconds=known.step_seconds,
-        seconds=0.0 if done else steps * known.step_seconds + (epochs + 1) * validation,
+        validation_seconds=validation,
         memory=known.memory,
         disk=0 if done else 2 * known.checkpoint + weights,
     )
