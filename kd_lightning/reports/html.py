@@ -1,13 +1,16 @@
-"""One self-contained HTML file: no script, no network, every value escaped."""
+"""One self-contained HTML file: no network, one script of our own that sorts tables, every value escaped."""
 
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from kd_lightning.reports.sorting import sort_values
 from kd_lightning.reports.table import Table
 from kd_lightning.reports.theme import DARK, LIGHT, Theme, png, themed
 
@@ -77,8 +80,15 @@ class Heard(NamedTuple):
         return Table(self.title, ["voice", "measured"], [[voice.name, voice.note] for voice in self.voices])
 
 
+class Block(NamedTuple):
+    """Lines that are shown as they are, folded away until somebody opens them."""
+
+    title: str
+    text: str
+
+
 class Section(NamedTuple):
-    """A part of the page: paragraphs, tables side by side where they fit, plots, utterances, sentences to hear."""
+    """A part of the page: paragraphs, tables side by side where they fit, plots, utterances, what is heard, blocks."""
 
     title: str
     text: list[str]
@@ -86,6 +96,7 @@ class Section(NamedTuple):
     plots: list[Plot]
     utterances: Sequence[Utterance] = ()
     heard: Sequence[Heard] = ()
+    blocks: Sequence[Block] = ()
 
     @property
     def drawn(self) -> list[Plot]:
@@ -130,4 +141,9 @@ def html(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters["data_uri"] = lambda image: "data:image/png;base64," + b64encode(image).decode()
-    return environment.get_template("page.html.jinja").render(page=page)
+    environment.filters["sort_values"] = sort_values
+    script = (Path(__file__).parent / "sort.js").read_text(encoding="utf-8")
+    # The page's policy lets this script run and no other, should one ever get past the escaping.
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    template = environment.get_template("page.html.jinja")
+    return template.render(page=page, script=Markup(script), digest=digest)

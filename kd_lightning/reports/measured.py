@@ -10,6 +10,7 @@ from kd_lightning.metrics.intervals import Estimate, gap_recovered, interval, pa
 from kd_lightning.metrics.scores import FEWEST_SPEAKERS
 from kd_lightning.reports.aligned import Aligned
 from kd_lightning.reports.formats import DECIBELS, UNKNOWN, Unit, count, plain, seconds, shortened
+from kd_lightning.reports.groups import lost_pair, means, quarters
 from kd_lightning.reports.html import Section, plot
 from kd_lightning.reports.listening import listen
 from kd_lightning.reports.plots import shares_below
@@ -53,7 +54,7 @@ class Measured(Task[Floats]):
     called = MCD.called
     labels = "recordings"
     macs = ("MACs / s", "macs_per_second")
-    parts: ClassVar[tuple[str, ...]] = ("worst",)
+    parts: ClassVar[tuple[str, ...]] = ("worst", "speakers", "lengths")
     measures: ClassVar[Mapping[str, tuple[Measure, ...]]]
     captions: ClassVar[Mapping[str, str]]
 
@@ -103,7 +104,11 @@ class Measured(Task[Floats]):
 
     def details(self, aligned: Aligned, outcomes: Mapping[str, Floats]) -> dict[str, Any]:
         judged = last_student(outcomes) or next(reversed(list(outcomes)))
-        return {"worst": _worst(aligned, outcomes, judged)}
+        return {
+            "worst": _worst(aligned, outcomes, judged),
+            "speakers": _by_speaker(aligned, outcomes, judged, self.metric),
+            "lengths": _by_length(aligned, outcomes, self.metric),
+        }
 
     def notes(self, runs: Mapping[str, Run]) -> list[str]:
         notes = [
@@ -155,8 +160,21 @@ class Measured(Task[Floats]):
                 theme,
             ),
         )
+        name = self.main.head(self.called)
+        groups = [
+            self._group_table(comparison, part, head, title)
+            for part, head, title in (
+                ("lengths", "length", f"{name} by length of the recording"),
+                ("speakers", "speaker", f"{name} by speaker"),
+            )
+            if comparison[part]
+        ]
         worst = [self._worst_table(comparison)] if comparison["worst"] else []
-        return [*listen(runs, self.metric, self.main), Section("Utterance by utterance", [], worst, [spread])]
+        return [
+            *listen(runs, self.metric, self.main),
+            *([Section("Where the student is far from the recordings", [], groups, [])] if groups else []),
+            Section("Utterance by utterance", [], worst, [spread]),
+        ]
 
     def printed(self, comparison: Mapping[str, Any]) -> list[Table]:
         return []
@@ -195,6 +213,24 @@ class Measured(Task[Floats]):
             )
         return tables
 
+    def _group_table(self, comparison: Mapping[str, Any], part: str, head: str, title: str) -> Table:
+        stages = [row["stage"] for row in comparison["rows"]]
+        pair = lost_pair(stages)
+        rows = []
+        for group in comparison[part]:
+            values = group[self.metric]
+            row = [
+                shortened(group[head]),
+                count(group["cuts"]),
+                *(self.main.written(values.get(stage)) for stage in stages),
+            ]
+            if pair:
+                known = None not in (values.get(pair[0]), values.get(pair[1]))
+                row.append(self.main.signed(values[pair[0]] - values[pair[1]] if known else None))
+            rows.append(row)
+        lost = [f"{pair[0]} - {pair[1]}"] if pair else []
+        return Table(title, [head, "cuts", *stages, *lost], rows, "Means over utterances.")
+
     def _worst_table(self, comparison: Mapping[str, Any]) -> Table:
         stages = [row["stage"] for row in comparison["rows"]]
         return Table(
@@ -218,6 +254,23 @@ def _clusters(speakers: Texts) -> Texts:
     if len(set(speakers)) >= FEWEST_SPEAKERS:
         return speakers
     return np.array([str(place) for place in range(len(speakers))], dtype=object)
+
+
+def _by_length(aligned: Aligned, outcomes: Mapping[str, Floats], metric: str) -> list[dict[str, Any]]:
+    """Means of the quarters of the test set by length; empty where all are of one length."""
+    names, of_cuts = quarters(aligned)
+    groups = means(of_cuts, outcomes, metric)
+    return [{"length": name, **groups[name]} for name in names if name in groups] if len(groups) > 1 else []
+
+
+def _by_speaker(
+    aligned: Aligned, outcomes: Mapping[str, Floats], judged: str, metric: str, most: int = 20
+) -> list[dict[str, Any]]:
+    """Means of the speakers whom a network is furthest from; empty where there is one."""
+    groups = means(aligned.speakers, outcomes, metric)
+    rows = [{"speaker": speaker, **group} for speaker, group in groups.items()]
+    rows.sort(key=lambda row: (-np.nan_to_num(row[metric][judged], nan=-np.inf), row["speaker"]))
+    return rows[:most] if len(rows) > 1 else []
 
 
 def _worst(

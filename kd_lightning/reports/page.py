@@ -10,6 +10,8 @@ from kd_lightning.reports.formats import plain
 from kd_lightning.reports.html import Page, Plot, Section, html, plot
 from kd_lightning.reports.known_tasks import task_of
 from kd_lightning.reports.markdown import bullets, escape, markdown
+from kd_lightning.reports.provenance import provenance
+from kd_lightning.reports.provenance import section as origins
 from kd_lightning.reports.runs import Run
 from kd_lightning.reports.streaming import det_curves, listened_to, streaming_table
 from kd_lightning.reports.strict_json import to_json
@@ -31,7 +33,7 @@ def write_report(folder: Path) -> Path:
     """
     folder = Path(folder).resolve()
     runs, notes = read_stages(folder)
-    comparison = compare_runs(folder.name, runs, notes)
+    comparison = compare_runs(folder.name, runs, notes) | {"provenance": provenance(runs)}
     return write_page(folder / "report", comparison, page(comparison, runs))
 
 
@@ -64,6 +66,7 @@ def page(comparison: dict[str, Any], runs: dict[str, Run]) -> Page:
     if any(run.curves for run in runs.values()):
         sections.append(Section("Learning curves", [], [], [_curve_plot(runs, task)]))
     sections.extend(task.sections(comparison, runs))
+    sections.append(origins(comparison["provenance"], runs))
     return Page(
         title=f"{plain(comparison['task'] or 'Distillation')}: {plain(comparison['name'])}",
         subtitle=tables.setting(comparison),

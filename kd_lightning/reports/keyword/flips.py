@@ -11,7 +11,10 @@ from kd_lightning.reports.aligned import LEVELS, Aligned
 
 
 def flips(aligned: Aligned, before: str, after: str) -> dict[str, Any]:
-    """Cuts that turned from right to wrong (lost) or from wrong to right (gained), by word and by noise."""
+    """Cuts that turned from right to wrong (lost) or from wrong to right (gained), by word, by noise and by speaker.
+
+    Of the speakers those with the most lost cuts; none where there is one speaker.
+    """
     old, new = aligned.correct(before), aligned.correct(after)
     return {
         "from": before,
@@ -21,6 +24,7 @@ def flips(aligned: Aligned, before: str, after: str) -> dict[str, Any]:
         "gained": int(np.sum(~old & new)),
         "by_word": _by("word", aligned.references, sorted(set(aligned.references)), old, new),
         "by_noise": _by("noise", aligned.noise, LEVELS, old, new) if len(set(aligned.noise)) > 1 else [],
+        "by_speaker": _worst_speakers(aligned, old, new),
     }
 
 
@@ -62,6 +66,14 @@ def _confused(aligned: Aligned, name: str) -> list[tuple[str, str]]:
     return list(zip(aligned.references[wrong], aligned.outputs[name][wrong], strict=True))
 
 
+def _worst_speakers(
+    aligned: Aligned, old: NDArray[np.bool_], new: NDArray[np.bool_], most: int = 20
+) -> list[dict[str, Any]]:
+    found = _by("speaker", aligned.speakers, sorted(set(aligned.speakers)), old, new)
+    found.sort(key=lambda row: (-row["lost"], row["gained"]))
+    return found[:most] if len(found) > 1 else []
+
+
 def _by(
     kind: str,
     names: NDArray[np.object_],
@@ -69,10 +81,14 @@ def _by(
     old: NDArray[np.bool_],
     new: NDArray[np.bool_],
 ) -> list[dict[str, Any]]:
-    found = []
-    for name in order:
-        inside = names == name
-        if inside.any():
-            lost, gained = int(np.sum(inside & old & ~new)), int(np.sum(inside & ~old & new))
-            found.append({kind: name, "cuts": int(inside.sum()), "lost": lost, "gained": gained})
-    return found
+    groups, place = np.unique(names, return_inverse=True)
+    counted = {
+        key: np.bincount(place[inside], minlength=len(groups))
+        for key, inside in (("cuts", np.full(len(names), True)), ("lost", old & ~new), ("gained", ~old & new))
+    }
+    rows = {name: row for row, name in enumerate(groups)}
+    return [
+        {kind: name, **{key: int(counts[rows[name]]) for key, counts in counted.items()}}
+        for name in order
+        if name in rows
+    ]

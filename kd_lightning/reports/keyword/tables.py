@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kd_lightning.reports.formats import UNKNOWN, count, percent, plain
+from kd_lightning.reports.formats import UNKNOWN, count, percent, plain, points, shortened
+from kd_lightning.reports.groups import lost_pair
 from kd_lightning.reports.table import Table
 
 
@@ -30,14 +31,16 @@ def quality(comparison: Mapping[str, Any]) -> Table:
 def noise(comparison: Mapping[str, Any]) -> Table:
     """Accuracy of every stage by noise level."""
     stages = [row["stage"] for row in comparison["rows"]]
+    pair = lost_pair(stages)
     return Table(
         "Accuracy by noise level, %",
-        ["signal to noise", "cuts", *stages],
+        ["signal to noise", "cuts", *stages, *([f"{pair[0]} - {pair[1]}"] if pair else [])],
         [
             [
                 level["noise"],
                 count(level["cuts"]),
                 *(percent(level["accuracy"].get(stage)) for stage in stages),
+                *([points(level["accuracy"][pair[0]] - level["accuracy"][pair[1]])] if pair else []),
             ]
             for level in comparison["noise"]
         ],
@@ -52,6 +55,11 @@ def flips_by_noise(found: Mapping[str, Any]) -> Table:
 def flips_by_word(found: Mapping[str, Any], most: int = 20) -> Table:
     """Lost and gained cuts of one pair of networks, the words that changed most."""
     return _flips(found, "by_word", "word", "word", most)
+
+
+def flips_by_speaker(found: Mapping[str, Any]) -> Table:
+    """Lost and gained cuts of one pair of networks, the speakers of most lost cuts."""
+    return _flips(found, "by_speaker", "speaker", "speaker", len(found["by_speaker"]))
 
 
 def confusions(comparison: Mapping[str, Any]) -> Table:
@@ -81,7 +89,7 @@ def _flips(found: Mapping[str, Any], key: str, kind: str, head: str, most: int) 
         [head, "cuts", "lost", "gained", "net"],
         [
             [
-                plain(row[kind]),
+                shortened(row[kind]),
                 count(row["cuts"]),
                 count(row["lost"]),
                 count(row["gained"]),

@@ -98,13 +98,18 @@ class KeywordSpotting(Task[Correct]):
 
 
 def _changes(comparison: Mapping[str, Any]) -> list[Section]:
-    """What the student lost and gained: by noise level, then by word."""
+    """What the student lost and gained: by noise level, by word, by speaker."""
     by_noise: list[Table] = [tables.noise(comparison)] if comparison["noise"] else []
     by_noise += [tables.flips_by_noise(found) for found in comparison["flips"] if found["by_noise"]]
     by_word = [tables.flips_by_word(found) for found in comparison["flips"]]
+    by_speaker = [tables.flips_by_speaker(found) for found in comparison["flips"] if found["by_speaker"]]
     text = ["Lost: right before, wrong now. Gained: wrong before, right now."]
     return [
         Section(title, text, found, [])
-        for title, found in (("What changed, by noise level", by_noise), ("What changed, by word", by_word))
+        for title, found in (
+            ("What changed, by noise level", by_noise),
+            ("What changed, by word", by_word),
+            ("What changed, by speaker", by_speaker),
+        )
         if found
     ]

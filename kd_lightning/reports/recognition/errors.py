@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,10 @@ from numpy.typing import NDArray
 
 from kd_lightning.metrics.word_errors import Edits, align
 from kd_lightning.reports.aligned import LEVELS, Aligned
+from kd_lightning.reports.groups import quarters
 
 EditsOf = Mapping[str, Sequence[Edits]]  # by stage, one an utterance
+Mistakes = Counter[tuple[str | None, str | None]]  # how often which word became which; None is no word
 
 
 def by_noise(aligned: Aligned, edits: EditsOf) -> list[dict[str, Any]]:
@@ -23,20 +24,9 @@ def by_noise(aligned: Aligned, edits: EditsOf) -> list[dict[str, Any]]:
 
 
 def by_length(aligned: Aligned, edits: EditsOf) -> list[dict[str, Any]]:
-    """Error rates of the quarters of the test set by length.
-
-    In tenths of a second; in words where some cut's seconds are unknown.
-    """
-    values, unit, step = np.round(aligned.seconds, 1), "s", 0.1
-    if not np.isfinite(values).all():
-        values, unit, step = np.array([float(len(said.split())) for said in aligned.references]), "words", 1.0
-    edges = np.unique(np.quantile(values, (0.25, 0.5, 0.75), method="inverted_cdf"))
-    names = [
-        f"up to {edges[0]:.3g} {unit}",
-        *(f"{_range(below + step, edge)} {unit}" for below, edge in pairwise(edges)),
-        f"over {edges[-1]:.3g} {unit}",
-    ]
-    groups = _groups(np.array(names, dtype=object)[np.searchsorted(edges, values)], edits)
+    """Error rates of the quarters of the test set by length."""
+    names, of_cuts = quarters(aligned)
+    groups = _groups(of_cuts, edits)
     return [{"length": name, **groups[name]} for name in names if name in groups] if len(groups) > 1 else []
 
 
@@ -66,24 +56,66 @@ def by_speaker(aligned: Aligned, edits: EditsOf, judged: str, most: int = 10) ->
     return rows[:most] if len(rows) > 1 else []
 
 
+def mistakes(aligned: Aligned, edits: EditsOf, stage: str) -> Mistakes:
+    """How often which word of the references became which of a network's outputs; ``None`` is no word."""
+    counted: Mistakes = Counter()
+    for said, heard, one in zip(aligned.references, aligned.outputs[stage], edits[stage], strict=True):
+        if one.errors:
+            slots = align(said, [heard])
+            counted.update(
+                (slot.reference, slot.outputs[0]) for slot in slots if slot.reference != slot.outputs[0]
+            )
+    return counted
+
+
+def words_spoken(aligned: Aligned) -> Counter[str]:
+    """How often each word was said."""
+    return Counter(word for said in aligned.references for word in said.split())
+
+
+def lost_words(
+    spoken: Mapping[str, int], made: Mapping[str, Mistakes], student: str, most: int = 20
+) -> list[dict[str, Any]]:
+    """The words that a student has wrong more often than the teacher has, those with most further errors first.
+
+    Args:
+        spoken: how often each word was said.
+        made: mistakes by stage; those of "teacher" and of ``student`` are compared.
+        student: a stage.
+        most: words to return.
+    """
+    wrong: dict[str, Counter[str]] = {}
+    for stage, counted in made.items():
+        wrong[stage] = Counter()
+        for (said, _), times in counted.items():
+            if said is not None:
+                wrong[stage][said] += times
+    further = wrong[student] - wrong["teacher"]  # what is left above zero
+    ranked = sorted(further, key=lambda word: (-further[word], word))
+    return [
+        {
+            "word": word,
+            "times": spoken[word],
+            "errors": {stage: counted[word] for stage, counted in wrong.items()},
+        }
+        for word in ranked[:most]
+    ]
+
+
 def word_mistakes(
-    aligned: Aligned, edits: EditsOf, judged: str, teacher: str | None, most: int = 15
+    spoken: Mapping[str, int], found: Mistakes, same: Mistakes | None, most: int = 15
 ) -> dict[str, list[dict[str, Any]]]:
     """The words that a network most often confuses, leaves out and adds.
 
     Args:
-        aligned: what the stages said.
-        edits: their errors.
-        judged: the stage whose mistakes are counted.
-        teacher: a stage of which is said how often it makes the same ones.
+        spoken: how often each word was said.
+        found: its mistakes.
+        same: those of the teacher, of which is said how often it makes the same ones.
         most: of each kind to return.
 
     Returns:
         ``confusions``, ``deleted`` and ``inserted``; a word that was not said, or not recognised, is None.
     """
-    found = _mistakes(aligned, edits, judged)
-    same = _mistakes(aligned, edits, teacher) if teacher else None
-    spoken = Counter(word for said in aligned.references for word in said.split())
     kinds: dict[str, list[dict[str, Any]]] = {"confusions": [], "deleted": [], "inserted": []}
     for (said, heard), times in sorted(found.items(), key=lambda item: (-item[1], str(item[0]))):
         kind = kinds["inserted" if said is None else "deleted" if heard is None else "confusions"]
@@ -98,10 +130,6 @@ def word_mistakes(
                 }
             )
     return kinds
-
-
-def _range(low: float, high: float) -> str:
-    return f"{low:.3g} to {high:.3g}" if high - low > 1e-6 else f"{high:.3g}"
 
 
 def _groups(names: NDArray[np.object_], edits: EditsOf) -> dict[str, dict[str, Any]]:
@@ -120,15 +148,3 @@ def _groups(names: NDArray[np.object_], edits: EditsOf) -> dict[str, dict[str, A
         }
         for row, name in enumerate(groups)
     }
-
-
-def _mistakes(aligned: Aligned, edits: EditsOf, stage: str) -> Counter[tuple[str | None, str | None]]:
-    """How often which word of the references became which of the outputs; ``None`` is no word."""
-    counted: Counter[tuple[str | None, str | None]] = Counter()
-    for said, heard, one in zip(aligned.references, aligned.outputs[stage], edits[stage], strict=True):
-        if one.errors:
-            slots = align(said, [heard])
-            counted.update(
-                (slot.reference, slot.outputs[0]) for slot in slots if slot.reference != slot.outputs[0]
-            )
-    return counted

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kd_lightning.reports.formats import UNKNOWN, count, percent, plain, shortened
+from kd_lightning.reports.formats import UNKNOWN, count, percent, plain, points, shortened
+from kd_lightning.reports.groups import lost_pair
 from kd_lightning.reports.table import Table
 
 
@@ -66,6 +67,26 @@ def by_speaker(comparison: Mapping[str, Any]) -> Table:
     return _groups(comparison, "speakers", "speaker", "Worst speakers, WER in %", "speaker", caption)
 
 
+def lost_words(comparison: Mapping[str, Any]) -> Table:
+    """The words that the last student has wrong more often than the teacher, most lost first."""
+    stages = list(comparison["lost"][0]["errors"])
+    student = stages[-1]
+    return Table(
+        "Words that the student lost",
+        ["said", "times", *stages, f"{student} - teacher"],
+        [
+            [
+                plain(one["word"]),
+                count(one["times"]),
+                *(count(one["errors"][stage]) for stage in stages),
+                f"{one['errors'][student] - one['errors']['teacher']:+d}",
+            ]
+            for one in comparison["lost"]
+        ],
+        "How often each network has the word wrong or leaves it out.",
+    )
+
+
 def confusions(comparison: Mapping[str, Any], most: int | None = None) -> Table:
     """The words that the last student most often takes for another."""
     return Table(
@@ -103,15 +124,17 @@ def _groups(
     comparison: Mapping[str, Any], part: str, key: str, title: str, head: str, caption: str = ""
 ) -> Table:
     stages = [row["stage"] for row in comparison["rows"]]
+    pair = lost_pair(stages)
     return Table(
         title,
-        [head, "cuts", "words", *stages],
+        [head, "cuts", "words", *stages, *([f"{pair[0]} - {pair[1]}"] if pair else [])],
         [
             [
                 shortened(group[key]),
                 count(group["cuts"]),
                 count(group["words"]),
                 *(percent(group["wer"].get(stage)) for stage in stages),
+                *([points(group["wer"][pair[0]] - group["wer"][pair[1]])] if pair else []),
             ]
             for group in comparison[part]
         ],

@@ -19,7 +19,15 @@ from kd_lightning.reports.audio import MOST, audio_files, embedded
 from kd_lightning.reports.formats import count, percent, seconds
 from kd_lightning.reports.html import Section
 from kd_lightning.reports.recognition import tables
-from kd_lightning.reports.recognition.errors import by_length, by_noise, by_speaker, word_mistakes
+from kd_lightning.reports.recognition.errors import (
+    by_length,
+    by_noise,
+    by_speaker,
+    lost_words,
+    mistakes,
+    word_mistakes,
+    words_spoken,
+)
 from kd_lightning.reports.recognition.utterances import LEGEND, beside_reference, most_different
 from kd_lightning.reports.runs import Predictions, Run, texts, whole
 from kd_lightning.reports.table import Table
@@ -34,7 +42,7 @@ class Recognition(Task[list[Edits]]):
     others: ClassVar[Mapping[str, str]] = {"cer": "CER"}
     labels = "transcripts"
     macs = ("MACs / s", "macs_per_second")
-    parts = ("noise", "lengths", "speakers", "confusions", "deleted", "inserted", "utterances")
+    parts = ("noise", "lengths", "speakers", "lost", "confusions", "deleted", "inserted", "utterances")
 
     def outcomes(self, aligned: Aligned, stage: str) -> list[Edits]:
         return word_edits(aligned.references.tolist(), aligned.outputs[stage].tolist())
@@ -81,11 +89,18 @@ class Recognition(Task[list[Edits]]):
         student = last_student(outcomes)
         judged = student or next(reversed(list(outcomes)))
         teacher = "teacher" if "teacher" in outcomes and judged != "teacher" else None
+        spoken = words_spoken(aligned)
+        made = {
+            stage: mistakes(aligned, outcomes, stage)
+            for stage in dict.fromkeys(("teacher", "baseline", judged))
+            if stage in outcomes
+        }
         return {
             "noise": by_noise(aligned, outcomes),
             "lengths": by_length(aligned, outcomes),
             "speakers": by_speaker(aligned, outcomes, judged),
-            **word_mistakes(aligned, outcomes, judged, teacher),
+            "lost": lost_words(spoken, made, judged) if teacher else [],
+            **word_mistakes(spoken, made[judged], made[teacher] if teacher else None),
             "utterances": most_different(aligned, outcomes, judged) if teacher else [],
         }
 
@@ -125,6 +140,7 @@ class Recognition(Task[list[Edits]]):
     def sections(self, comparison: Mapping[str, Any], runs: Mapping[str, Run]) -> list[Section]:
         groups = (("noise", tables.by_noise), ("lengths", tables.by_length), ("speakers", tables.by_speaker))
         words = (
+            ("lost", tables.lost_words),
             ("confusions", tables.confusions),
             ("deleted", tables.deleted),
             ("inserted", tables.inserted),

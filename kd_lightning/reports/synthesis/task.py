@@ -13,7 +13,7 @@ class Synthesis(Measured):
     """Distortion along a warping path, prosody, what a recogniser understands, and how the decoder reads."""
 
     others: ClassVar[Mapping[str, str]] = {"round_trip_cer": "round-trip CER %", "f0_rmse": "F0 RMSE Hz"}
-    parts = ("worst", "reading")
+    parts = (*Measured.parts, "reading")
     measures: ClassVar[Mapping[str, tuple[Measure, ...]]] = {
         "Quality": (MCD, Measure("round_trip_cer", "round-trip CER", SHARE)),
         "Prosody": (
