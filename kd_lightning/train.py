@@ -18,8 +18,11 @@ def train(request: Request) -> None:
     forbid_shadowed_words(request, (stage,))
     warn_of_ignored_words(request, (stage,))
 
+    from kd_lightning.experiment.process import end_with_parent
     from kd_lightning.stages import run_stage
 
+    if "joblib" in request.launcher:
+        end_with_parent()
     run_stage(config)
 
 

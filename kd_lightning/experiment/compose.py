@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
+
+from kd_lightning.experiment.job_folder import job_folder
 
 STAGES = ("teacher", "assistant", "baseline", "distill", "finetune")
 
@@ -34,9 +37,11 @@ IGNORED = {
 FREE_TO_CHANGE = (
     *("paths", "logger", "name", "folder", "overrides", "save_every_steps", "callbacks.progress"),
     *("corpus.workers", "corpus.data", "corpus.clips.workers", "corpus.clips.data"),
-    *("student.run", "teacher.run", "teacher.checkpoint", "labels.audio"),
+    *("student.run", "teacher.run", "teacher.checkpoint", "aligner", "labels.audio"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary"),
 )
+# Of these, the runs that a job of a sweep builds on say which job it is.
+BUILT_ON = ("student.run", "teacher.run", "teacher.checkpoint", "aligner")
 
 OmegaConf.register_new_resolver("add", lambda *terms: sum(terms), replace=True)
 OmegaConf.register_new_resolver(
@@ -44,6 +49,8 @@ OmegaConf.register_new_resolver(
 )
 # ${by_task:${task},{vocoding:24},120}: 24 where task=vocoding, and 120 elsewhere.
 OmegaConf.register_new_resolver("by_task", lambda task, own, others: own.get(task, others), replace=True)
+# ${job_folder:${hydra.overrides.task}} names the folder of a job of a sweep.
+OmegaConf.register_new_resolver("job_folder", lambda words: job_folder(telling(words)), replace=True)
 
 
 class Request(NamedTuple):
@@ -73,6 +80,13 @@ def conf_folder() -> Path:
         if (folder / "config.yaml").is_file():
             return folder
     raise FileNotFoundError(f"no conf/config.yaml in {package} or beside it: reinstall kd_lightning")
+
+
+def telling(words: Iterable[str]) -> list[str]:
+    """The words that say which job of a sweep this is: all but those for what may change between two starts."""
+    free = [f"{key}." for key in FREE_TO_CHANGE if key not in BUILT_ON]
+    told = [word.lstrip("+") for word in words]
+    return [word for word in told if not f"{word.partition('=')[0]}.".startswith(tuple(free))]
 
 
 def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
@@ -120,8 +134,12 @@ def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
         _make_absolute(resolved["teacher"])
     _make_absolute(resolved["student"])
     _without_nulls(resolved["distiller"])
-    resolved["overrides"] = list(request.overrides)
-    return {str(key): value for key, value in resolved.items()}
+    resolved["overrides"] = (
+        list(request.overrides) if request.job_folder is None else telling(request.overrides)
+    )
+    config_of_stage = {str(key): value for key, value in resolved.items()}
+    _make_absolute(config_of_stage, ("aligner",))
+    return config_of_stage
 
 
 def _with_own_parts(composed: DictConfig, own: DictConfig) -> DictConfig:
@@ -152,9 +170,9 @@ def _without_nulls(distiller: dict[str, Any]) -> None:
         distiller[part] = {key: value for key, value in distiller[part].items() if value is not None}
 
 
-def _make_absolute(node: dict[str, Any]) -> None:
+def _make_absolute(node: dict[str, Any], keys: tuple[str, ...] = ("run", "checkpoint", "stored")) -> None:
     """Paths that stay what they are wherever a later command is typed."""
-    for key in ("run", "checkpoint", "stored"):
+    for key in keys:
         value = node.get(key)
         if isinstance(value, list):
             node[key] = [str(Path(path).absolute()) for path in value]
