@@ -1,4 +1,4 @@
-"""Compare runs, or a sweep: ``python -m kd_lightning.report runs=runs/my_run`` or ``runs=multirun/<date>/<time>``."""
+"""Compare runs, or a sweep: ``python -m kd_lightning.report runs=runs/my_run`` or ``runs=multirun/<name>``."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from kd_lightning.experiment.command import existing_folder, run_command
 USAGE = """usage: python -m kd_lightning.report runs=<folder>
 
   runs=runs/my_run                    the stages of a pipeline: table, gap recovered, what the student lost
-  runs=multirun/<date>/<time>         a sweep: mean and interval a setting, difference to transfer=none
+  runs=multirun/<name>                a sweep: mean and interval a setting, difference to transfer=none, the Pareto
+                                      front against size, MACs and latency, and which key mattered
 Writes comparison.json, comparison.md, index.html and plots to <folder>/report/."""
 
 

@@ -177,6 +177,7 @@ def seeds_and_clusters(
     level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    counts: ArrayLike | None = None,
 ) -> Estimate:
     """Mean over seeds and utterances, or the difference of two arms, when both seeds and speakers vary.
 
@@ -191,13 +192,16 @@ def seeds_and_clusters(
         level: coverage, in (0, 1).
         resamples: how many bootstrap samples.
         seed: makes the draw repeatable.
+        counts: (N,) what the values are errors of, such as the words of each utterance: the mean is then a rate, the
+            sum of values over the sum of counts. One an utterance by default.
 
     Raises:
         ValueError: when there is no seed, or the arrays do not fit the clusters.
     """
     rng = np.random.default_rng(seed)
     index, groups = _cluster_index(clusters, len(clusters))
-    sizes = np.bincount(index, minlength=groups).astype(np.float64)
+    counted = np.ones(len(index)) if counts is None else np.asarray(counts, dtype=np.float64)
+    sizes = np.bincount(index, weights=counted, minlength=groups)
     drawn = np.concatenate(list(_draws(groups, resamples, rng)))
     value, samples, fewest = 0.0, np.zeros(resamples), groups
     for arm, sign in ((a, 1.0), (b, -1.0)):
@@ -209,7 +213,7 @@ def seeds_and_clusters(
         sums = np.stack([np.bincount(index, weights=row, minlength=groups) for row in table])
         seeds = np.concatenate(list(_draws(len(table), resamples, rng))) / len(table)
         samples += sign * np.einsum("rs,sg,rg->r", seeds, sums, drawn, optimize=True) / (drawn @ sizes)
-        value += sign * float(table.mean())
+        value += sign * float(table.sum(axis=1).mean() / sizes.sum())
         # A single seed says nothing about seeds: its interval is over speakers alone.
         fewest = min(fewest, len(table)) if len(table) > 1 else fewest
     return Estimate(value, *_percentiles(samples, fewest, level))

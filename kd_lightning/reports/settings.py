@@ -1,40 +1,47 @@
-"""The settings of a sweep: runs that differ only in their seed belong together."""
+"""The settings of a sweep: runs that differ only in their seed belong together.
 
-from collections.abc import Iterable
+Numbers over different test sets never meet: runs of another task, corpus or test set are a group of their own.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kd_lightning.metrics.intervals import Estimate, seed_difference, seed_mean, seeds_needed
-from kd_lightning.reports.comparison import cost
-from kd_lightning.reports.known_tasks import task_of
-from kd_lightning.reports.runs import (
-    UnreadableRun,
-    number,
-    numbers,
-    read_mapping,
-    read_results,
-    text,
-    texts,
-    whole,
+from kd_lightning.metrics.intervals import (
+    Estimate,
+    seed_difference,
+    seed_mean,
+    seeds_and_clusters,
+    seeds_needed,
 )
+from kd_lightning.metrics.scores import FEWEST_SPEAKERS
+from kd_lightning.reports.comparison import cost
+from kd_lightning.reports.jobs import HEARD_BY, Job, LeftOut, by_value, latencies, network, read_jobs
+from kd_lightning.reports.keys import explained
+from kd_lightning.reports.known_tasks import task_of
+from kd_lightning.reports.pareto import add_fronts
+from kd_lightning.reports.runs import number, numbers, text, whole
+from kd_lightning.reports.task import Task
 
 REFERENCE = "transfer=none"
+# Keys of who teaches, and how: a run without transfer looks at none of them.
+OF_TEACHING = ("transfer", "teacher", "taught_by", "assistant", "copy", "labels")
 
 
 @dataclass
 class Setting:
-    """The runs of one combination of overrides."""
+    """The runs of one combination of words."""
 
-    overrides: tuple[str, ...]
-    results: dict[int, dict[str, Any]] = field(default_factory=dict)
-    unfinished: list[str] = field(default_factory=list)
+    words: tuple[str, ...]
+    jobs: dict[int, Job] = field(default_factory=dict)  # by seed
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def values(self, metric: str) -> dict[int, float]:
         """A metric by seed."""
-        found = {seed: number(results, "metrics", metric) for seed, results in sorted(self.results.items())}
+        found = {seed: number(job.results, "metrics", metric) for seed, job in sorted(self.jobs.items())}
         return {seed: value for seed, value in found.items() if value is not None}
 
 
@@ -42,118 +49,151 @@ def compare_settings(folder: Path) -> dict[str, Any]:
     """Everything the report says of a sweep, as plain values for comparison.json.
 
     Args:
-        folder: `multirun/<date>/<time>` with a sub-folder a job, 0, 1, 2, …, each a run folder.
+        folder: `multirun/<name>` with a sub-folder a job, each a run folder, whatever their names.
+
+    Returns:
+        Of the test set that most runs share; those of other test sets stand, in the same form, under ``others``.
 
     Raises:
-        FileNotFoundError: when no job has finished; the message says what was looked for.
+        FileNotFoundError: when no job has finished; the message says what was looked for, and what was found.
     """
     folder = Path(folder)
-    settings, config, notes = read_settings(folder)
-    task = task_of(text(config, "task"))
-    metric = task.metric
-    finished = [setting for setting in settings if setting.values(metric)]
-    if not finished:
+    jobs, left_out = read_jobs(folder)
+    if not jobs:
+        found = "; ".join(f"{one.name}: {one.kind}, {one.reason}" for one in left_out[:8])
+        more = f"; and {len(left_out) - 8} more" if len(left_out) > 8 else ""
         raise FileNotFoundError(
-            f"{folder}: no finished run. Looked for <number>/config.json and <number>/metrics.json with "
-            f"metrics.{metric}. {' '.join(notes)}".strip()
+            f"{folder}: no finished run. Looked for <job>/config.json, metrics.json and predictions.jsonl. "
+            f"Found {found + more if found else 'no folder of a job'}."
         )
-    common = (
-        set.intersection(*(set(setting.overrides) for setting in settings)) if len(settings) > 1 else set()
-    )
-    arms = {setting.overrides: setting for setting in finished}
-    rows = [_row(setting, common, arms, metric) for setting in settings]
-    deviation = _deviation([setting.values(metric) for setting in finished])
+    tests: dict[str, list[Job]] = {}
+    for job in jobs:
+        tests.setdefault(job.test, []).append(job)
+    main, *rest = sorted(tests.values(), key=len, reverse=True)
+    others = [_compare(group, []) | {"differs": _differences(main[0], group[0])} for group in rest]
     return {
         "name": folder.name,
+        **_compare(main, left_out),
+        "jobs": len(jobs) + len(left_out),
+        "left_out": [one._asdict() for one in left_out],
+        "others": others,
+    }
+
+
+def _compare(jobs: Sequence[Job], left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """The settings of runs that were tested alike."""
+    notes: list[str] = []
+    settings = _settings(jobs, left_out, notes)
+    config = jobs[0].config
+    task = task_of(text(config, "task"))
+    metric = task.metric
+    finished = [setting for setting in settings if setting.jobs]
+    common = set.intersection(*(set(setting.words) for setting in settings)) if len(settings) > 1 else set()
+    measured = latencies(jobs)
+    rows = [_row(setting, common, finished, measured, task) for setting in settings]
+    add_fronts(rows, task.metric, task.lower_is_better)
+    deviation = _deviation([setting.values(metric) for setting in finished])
+    return {
         "task": text(config, "task"),
         "corpus": {
             "name": (text(config, "corpus", "_target_") or "").rsplit(".", 1)[-1] or None,
             "labelled_fraction": number(config, "corpus", "labelled_fraction"),
+            "test_cuts": len(jobs[0].speakers),
+            "test_speakers": len(set(jobs[0].speakers)),
         },
         "metric": metric,
-        "common": [override for override in settings[0].overrides if override in common],
+        "common": [word for word in settings[0].words if word in common],
         "rows": rows,
+        "importance": explained([(setting.words, setting.jobs) for setting in finished], task),
         "seed_deviation": deviation,
         "seeds_for_one_point": seeds_needed(task.main.worth, np.sqrt(2) * deviation) if deviation else None,
         "notes": notes,
     }
 
 
-def read_settings(folder: Path) -> tuple[list[Setting], dict[str, Any], list[str]]:
-    """The settings of a sweep in the order of their jobs, one config, and notes on what is missing."""
-    settings: dict[tuple[str, ...], Setting] = {}
-    notes: list[str] = []
-    shown: dict[str, Any] = {}
-    for job in _jobs(folder):
-        try:
-            config = read_mapping(job / "config.json")
-        except UnreadableRun as error:
-            notes.append(f"Job {job.name} belongs to no setting: {error}")
+def _settings(jobs: Sequence[Job], left_out: Sequence[LeftOut], notes: list[str]) -> list[Setting]:
+    """The settings in the order of their words; what is left out has its place where its words are known."""
+    settings: dict[frozenset[str], Setting] = {}
+    every: list[Job | LeftOut] = [*jobs, *left_out]
+    for one in sorted(every, key=lambda one: by_value(one.name)):
+        if one.words is None:
             continue
-        shown = shown or config
-        overrides = texts(config.get("overrides"))
-        key = tuple(override for override in overrides if not override.startswith("seed="))
-        setting = settings.setdefault(key, Setting(key))
-        seed = _seed(overrides, config)
-        try:
-            results = read_results(job)
-        except UnreadableRun as error:
-            setting.unfinished.append(job.name)
-            notes.append(f"Job {job.name} ({' '.join(overrides)}) is left out: {error}")
-            continue
-        if seed in setting.results:
-            notes.append(f"Job {job.name} repeats seed {seed} of {' '.join(key)}: the first is used.")
-            continue
-        setting.results[seed] = results
-    return list(settings.values()), shown, notes
-
-
-def _jobs(folder: Path) -> Iterable[Path]:
-    jobs = (
-        [path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
-        if folder.is_dir()
-        else []
-    )
-    return sorted(jobs, key=lambda path: int(path.name))
-
-
-def _seed(overrides: list[str], config: dict[str, Any]) -> int:
-    given = [override.removeprefix("seed=") for override in overrides if override.startswith("seed=")]
-    if given and given[-1].lstrip("-").isdecimal():
-        return int(given[-1])
-    return whole(config, "seed") or 0
+        setting = settings.setdefault(frozenset(one.words), Setting(one.words))
+        if isinstance(one, LeftOut):
+            setting.left_out.append(one)
+        elif one.seed in setting.jobs:
+            notes.append(f"{one.name} repeats seed {one.seed} of {' '.join(one.words)}: the first is used.")
+        else:
+            setting.jobs[one.seed] = one
+    return list(settings.values())
 
 
 def _row(
-    setting: Setting, common: set[str], arms: dict[tuple[str, ...], Setting], metric: str
+    setting: Setting, common: set[str], arms: Sequence[Setting], measured: dict[Any, Any], task: Task[Any]
 ) -> dict[str, Any]:
-    values = setting.values(metric)
-    sample = next(iter(setting.results.values()), {})
-    keys = sorted({key for results in setting.results.values() for key in numbers(results.get("metrics"))})
+    values = setting.values(task.metric)
+    jobs = [setting.jobs[seed] for seed in values]
+    sample = jobs[0].results if jobs else {}
+    keys = sorted({key for job in jobs for key in numbers(job.results.get("metrics"))})
     means = {key: seed_mean(list(setting.values(key).values())) for key in keys}
-    own = [override for override in setting.overrides if override not in common]
+    own = [word for word in setting.words if word not in common]
     return {
         "setting": " ".join(own) or "defaults",
-        "overrides": list(setting.overrides),
-        "is_reference": REFERENCE in setting.overrides,
+        "overrides": list(setting.words),
+        "is_reference": REFERENCE in setting.words,
         "seeds": list(values),
         "values": list(values.values()),
         "metrics": {key: mean.value for key, mean in means.items()},
         "intervals": {key: [mean.low, mean.high] for key, mean in means.items()},
+        "over_speakers": _over_speakers(jobs),
         "deviation": float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None,
-        "difference": _difference(setting, arms, metric),
-        "unfinished": setting.unfinished,
+        "difference": _difference(setting, arms, task.metric),
+        "unfinished": [one.name for one in setting.left_out],
+        "network": text(sample, "network"),
         "params": whole(sample, "params"),
         "macs": whole(sample, "macs"),
         **cost(sample),
+        **({"latency_ms": measured[network(jobs[0])]} if jobs else {}),
     }
 
 
-def _difference(setting: Setting, arms: dict[tuple[str, ...], Setting], metric: str) -> dict[str, Any] | None:
+def _over_speakers(jobs: Sequence[Job], others: Sequence[Job] = ()) -> list[float] | None:
+    """The interval when both seeds and test speakers vary, of a mean or of the difference to others."""
+    if not jobs:
+        return None
+    counts = np.stack([job.counts for job in (*jobs, *others)])
+    same = (counts[:, :, 1] == counts[0, :, 1]).all(axis=0)  # a cut that one network could not be scored on
+    if not counts[0, same, 1].sum():
+        return None
+    speakers = jobs[0].speakers[same]
+    if len(set(speakers)) < FEWEST_SPEAKERS:
+        speakers = np.arange(len(speakers))
+    ours, theirs = counts[: len(jobs), same, 0], counts[len(jobs) :, same, 0]
+    found = seeds_and_clusters(
+        list(ours), speakers, list(theirs) if others else None, counts=counts[0, same, 1]
+    )
+    return [found.low, found.high]
+
+
+def _reference(setting: Setting, arms: Sequence[Setting]) -> Setting | None:
+    """The same without transfer: every other word equal, or every word that does not speak of teaching."""
+    if REFERENCE in setting.words:
+        return None
+    exact = {REFERENCE if word.startswith("transfer=") else word for word in setting.words}
+    found = [arm for arm in arms if REFERENCE in arm.words]
+    alike = [arm for arm in found if _without_teaching(arm) == _without_teaching(setting)]
+    return next((arm for arm in found if set(arm.words) == exact), alike[0] if alike else None)
+
+
+def _without_teaching(setting: Setting) -> set[str]:
+    keys = tuple(f"{key}{end}" for key in OF_TEACHING for end in "=.")
+    return {word for word in setting.words if not word.lstrip("+~").startswith(keys)}
+
+
+def _difference(setting: Setting, arms: Sequence[Setting], metric: str) -> dict[str, Any] | None:
     """The difference to the same setting without transfer: paired when the seeds are equal, else Welch."""
-    key = tuple(REFERENCE if override.startswith("transfer=") else override for override in setting.overrides)
-    reference = arms.get(key)
-    if reference is None or key == setting.overrides or not setting.values(metric):
+    reference = _reference(setting, arms)
+    if reference is None or not setting.values(metric):
         return None
     ours, theirs = setting.values(metric), reference.values(metric)
     paired = list(ours) == list(theirs)
@@ -162,6 +202,7 @@ def _difference(setting: Setting, arms: dict[tuple[str, ...], Setting], metric: 
         "reference": REFERENCE,
         "value": found.value,
         "interval": [found.low, found.high],
+        "over_speakers": _over_speakers(list(setting.jobs.values()), list(reference.jobs.values())),
         "excludes_zero": bool(found.excludes_zero),
         "method": "paired t" if paired else "Welch t",
     }
@@ -175,3 +216,20 @@ def _deviation(arms: list[dict[int, float]]) -> float | None:
     if not freedom:
         return None
     return float(np.sqrt(sum(((group - group.mean()) ** 2).sum() for group in groups) / freedom))
+
+
+def _differences(one: Job, other: Job) -> list[str]:
+    """What sets the tests of two groups apart, as far as their configs and results tell: ``key: here -> there``."""
+    told = []
+    for key, (here, there) in {
+        "task": (one.config.get("task"), other.config.get("task")),
+        **{
+            f"corpus.{key}": (one.config["corpus"].get(key), other.config["corpus"].get(key))
+            for key in sorted({*one.config["corpus"], *other.config["corpus"]})
+        },
+        **{key: (text(one.results, key), text(other.results, key)) for key in HEARD_BY},
+        "test cuts": (len(one.speakers), len(other.speakers)),
+    }.items():
+        if here != there:
+            told.append(f"{key}: {here} -> {there}")
+    return told

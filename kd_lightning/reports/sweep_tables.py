@@ -1,9 +1,10 @@
-"""The table of a sweep, once for the terminal, Markdown and the page."""
+"""The tables of a sweep, once for the terminal, Markdown and the page."""
 
 from typing import Any
 
-from kd_lightning.reports.formats import count, plain
+from kd_lightning.reports.formats import UNKNOWN, count, magnitude, milliseconds, plain, size
 from kd_lightning.reports.known_tasks import task_of
+from kd_lightning.reports.pareto import COSTS
 from kd_lightning.reports.settings import REFERENCE
 from kd_lightning.reports.table import Table
 
@@ -39,6 +40,166 @@ def settings(sweep: dict[str, Any]) -> Table:
     )
 
 
+def over_speakers(sweep: dict[str, Any]) -> Table:
+    """The same means, with intervals that hold for other speakers too."""
+    task = task_of(sweep["task"])
+    metric = task.metric
+    return Table(
+        "For other speakers",
+        [
+            "setting",
+            f"{task.main.head(task.called)} [95 %]",
+            f"{task.main.differences} over {REFERENCE} [95 %]",
+        ],
+        [
+            [
+                plain(row["setting"]),
+                task.main.written(row["metrics"].get(metric), row["over_speakers"]),
+                task.main.signed(row["difference"]["value"], row["difference"]["over_speakers"])
+                if row["difference"]
+                else "",
+            ]
+            for row in sweep["rows"]
+            if row["seeds"]
+        ],
+        "Seeds and test speakers resampled together (pigeonhole bootstrap, Owen 2007; cuts, where there are fewer than "
+        "five speakers): another test set would have other speakers. Of one seed, over speakers alone.",
+    )
+
+
+def front(sweep: dict[str, Any]) -> Table:
+    """The settings that no other beats at their cost or below, the smallest first, numbered as in the plots."""
+    task = task_of(sweep["task"])
+    return Table(
+        "Pareto front",
+        [
+            "setting",
+            f"{task.main.head(task.called)} [95 %]",
+            "size",
+            "MACs",
+            "latency ms p50 / p95",
+            "best by",
+        ],
+        [
+            [
+                f"{place}. {plain(row['setting'])}",
+                task.main.written(row["metrics"].get(task.metric), row["intervals"].get(task.metric)),
+                size(row["size_bytes"]),
+                magnitude(row["macs"]),
+                milliseconds(row["latency_ms"]["p50"], row["latency_ms"]["p95"]),
+                ", ".join(COSTS[cost] for cost in row["front"]),
+            ]
+            for place, row in enumerate(on_front(sweep), start=1)
+        ],
+        "Nothing that costs as little is better. By means: where intervals overlap, the cheaper one may be as good. "
+        "Latency is the median over all runs of a network.",
+    )
+
+
+def on_front(sweep: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the Pareto fronts, the smallest first."""
+    rows = [row for row in sweep["rows"] if row["front"]]
+    return sorted(rows, key=lambda row: (row["size_bytes"] or 0, row["latency_ms"]["p50"] or 0.0))
+
+
+def keys(sweep: dict[str, Any]) -> Table:
+    """What each swept key explains, the most important first."""
+    task = task_of(sweep["task"])
+    found = sweep["importance"]
+    rows = [
+        [
+            plain(key["key"]),
+            count(key["values"]),
+            UNKNOWN if key["share"] is None else f"{100 * key['share']:.1f}",
+            chance(key["p"]),
+            UNKNOWN if key["effect"] is None else task.main.signed(key["effect"]),
+            verdict(key, found["noise_from"]),
+        ]
+        for key in found["keys"]
+    ]
+    if found["interactions"] is not None:
+        told = "depends on several keys" if found["interactions_p"] < 0.05 else NOISE
+        share = f"{100 * found['interactions']:.1f}"
+        rows.append(["keys together", "", share, chance(found["interactions_p"]), "", told])
+    if found["noise"] is not None:
+        rows.append([f"noise ({found['noise_from']})", "", f"{100 * found['noise']:.1f}", "", "", ""])
+    return Table(
+        "Which key mattered",
+        [
+            "key",
+            "values",
+            "variance %",
+            "p",
+            f"best over worst, {task.main.differences}",
+            "verdict",
+        ],
+        rows,
+        "Share of the variance over all runs, less what noise would explain, by a linear model of main effects (type "
+        "II sums of squares, epsilon squared). p: chance that noise explains as much (F test, Holm's correction).",
+    )
+
+
+NOISE = "no more than noise"
+
+
+def verdict(key: dict[str, Any], noise_from: str | None) -> str:
+    """What can be said of a key, in a few words."""
+    if key["share"] is None:
+        along = ", ".join(map(plain, key["along"])) or "other keys"
+        return f"cannot be told: changes along with {along}"
+    if noise_from is None:
+        return "cannot be told: add seeds"
+    return f"matters: {plain(key['best'])} over {plain(key['worst'])}" if key["matters"] else NOISE
+
+
+def chance(p: float | None) -> str:
+    """A probability."""
+    if p is None:
+        return UNKNOWN
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def what_mattered(sweep: dict[str, Any]) -> list[str]:
+    """The same in words: the keys that matter, and those that do no more than noise."""
+    task, found = task_of(sweep["task"]), sweep["importance"]
+    told = [
+        f"{plain(key['key'])} explains {100 * key['share']:.0f} % of the variance: {plain(key['best'])} is "
+        f"{task.main.signed(abs(key['effect'])).lstrip('+')} {task.main.differences} better than {plain(key['worst'])}."
+        for key in found["keys"]
+        if key["matters"]
+    ]
+    silent = [plain(key["key"]) for key in found["keys"] if key["p"] is not None and not key["matters"]]
+    told += [f"{', '.join(silent)}: no more than noise."] if silent else []
+    if found["noise_from"] == "runs":
+        told.append(
+            "One seed a setting: what the keys leave over stands in for the noise, interactions included. Add seeds: "
+            "seed=0,1,2."
+        )
+    if found["noise_from"] is None:
+        told.append(
+            "One seed a setting and as many keys as runs: nothing says what is noise. Add seeds: seed=0,1,2."
+        )
+    return told
+
+
+def left_out(sweep: dict[str, Any]) -> Table:
+    """The folders that are not in the report, and why."""
+    return Table(
+        f"Left out: {len(sweep['left_out'])} of {sweep['jobs']} folders",
+        ["folder", "what", "why"],
+        [[plain(one["name"]), one["kind"], plain(one["reason"])] for one in sweep["left_out"]],
+        "Start the same command again: it goes on with what is unfinished, tries again what failed, skips the rest.",
+    )
+
+
+def counted(sweep: dict[str, Any]) -> str:
+    """How many folders there are, and how many of each kind are left out: `12 runs; left out: 2 failed, 1 foreign`."""
+    kinds = [one["kind"] for one in sweep["left_out"]]
+    told = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    runs = sweep["jobs"] - len(kinds)
+    return f"{runs} finished run{'' if runs == 1 else 's'}" + (f"; left out: {told}" if told else "")
+
+
 def caution(sweep: dict[str, Any]) -> str:
     """How far the seeds of this sweep can be trusted."""
     unit = task_of(sweep["task"]).main
@@ -49,4 +210,13 @@ def caution(sweep: dict[str, Any]) -> str:
         f"Seeds of one setting scatter by {scatter} (standard deviation) and barely pair: to find a true difference of "
         f"{unit.scale * unit.worth:g} {unit.one} four times out of five takes about {sweep['seeds_for_one_point']} "
         "seeds a setting."
+    )
+
+
+def tested_on(sweep: dict[str, Any]) -> str:
+    """What the runs of a group were tested on: `keyword, SpeechCommands, 1,000 test cuts of 20 speakers`."""
+    corpus = sweep["corpus"]
+    cuts = f"{count(corpus['test_cuts'])} test cuts of {count(corpus['test_speakers'])} speakers"
+    return ", ".join(
+        [plain(sweep["task"] or "unknown task"), plain(corpus["name"] or "unknown corpus"), cuts]
     )

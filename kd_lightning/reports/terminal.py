@@ -69,11 +69,28 @@ def print_sweep(sweep: dict[str, Any], console: Console | None = None) -> None:
         console: where to; the terminal by default.
     """
     console = console or default_console()
-    if sweep["common"]:
-        console.print(Text("All runs: " + " ".join(map(plain, sweep["common"])), style="dim"))
-    console.print(rich_table(sweep_tables.settings(sweep)))
-    console.print(Text(sweep_tables.caution(sweep), style="yellow"))
-    print_lines([f"Note: {note}" for note in sweep["notes"]], console, style="yellow")
+    for place, group in enumerate([sweep, *sweep["others"]]):
+        if place:
+            differs = "; ".join(group["differs"]) or "the test cuts are others"
+            console.print(Text(plain(f"Tested otherwise, and compared with nothing above ({differs}):")))
+        console.print(Text(sweep_tables.tested_on(group), style="dim"))
+        _print_group(group, console)
+    console.print(Text(sweep_tables.counted(sweep)))
+    if sweep["left_out"]:
+        console.print(rich_table(sweep_tables.left_out(sweep)))
+
+
+def _print_group(group: dict[str, Any], console: Console) -> None:
+    if group["common"]:
+        console.print(Text("All runs: " + " ".join(map(plain, group["common"])), style="dim"))
+    console.print(rich_table(sweep_tables.settings(group)))
+    console.print(Text(sweep_tables.caution(group), style="yellow"))
+    if any(row["front"] for row in group["rows"]):
+        console.print(rich_table(sweep_tables.front(group)))
+    if group["importance"]:
+        console.print(rich_table(sweep_tables.keys(group)))
+        print_lines(sweep_tables.what_mattered(group), console, style="bold")
+    print_lines([f"Note: {note}" for note in group["notes"]], console, style="yellow")
 
 
 def rich_table(table: Table) -> RichTable:
