@@ -37,7 +37,6 @@ def doctor(request: Request, own: dict[str, Any] | None = None) -> None:
     warn_of_ignored_words(request, tuple(configs))
 
     from kd_lightning.checks.experiment import check_experiment
-    from kd_lightning.checks.payoff import predict_payoff
     from kd_lightning.checks.proxies import Plan
     from kd_lightning.reports.terminal import default_console
 
@@ -46,6 +45,8 @@ def doctor(request: Request, own: dict[str, Any] | None = None) -> None:
     if diagnosis.is_wrong:
         raise SystemExit(1)
     if plan is not None:
+        from kd_lightning.checks.payoff import predict_payoff
+
         predict_payoff(request, configs, diagnosis.costs, plan, console)
 
 
