@@ -30,6 +30,8 @@ def test_a_stage_leaves_what_the_report_reads(config_of, teacher_run):
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     assert len(lines) == 40
     assert set(lines[0]) == {"cut", "reference", "output", "score", "speaker", "snr"}
+    assert {"python", "torch", "kd_lightning"} <= set(metrics["versions"])
+    assert f"teacher.run={teacher_run}" in metrics["command"]
     right = np.mean([line["reference"] == line["output"] for line in lines])
     assert metrics["metrics"]["accuracy"] == pytest.approx(right)
     assert set(metrics["metrics"]) == {"accuracy", "precision", "recall", "f1", "ece"}

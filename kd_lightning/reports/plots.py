@@ -1,13 +1,16 @@
 """The plots of the reports: values and a theme in, a figure out. Text of a run is never markup."""
 
-from collections.abc import Mapping
-from itertools import cycle
+from collections.abc import Mapping, Sequence
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 from matplotlib.ticker import Formatter, FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from kd_lightning.reports.formats import SHARE, heading, plain, size
@@ -16,6 +19,8 @@ from kd_lightning.reports.task import Task
 from kd_lightning.reports.theme import Theme, new_figure, open_axes
 
 SMOOTHED_POINTS = 60
+# Where the label of a point may stand, in points from it: the nearest first.
+BESIDE = tuple((right, up) for up, right in product((4, -4, 18, -18, 32, -32), (9, -9)))
 
 
 def metric_against_size(comparison: dict[str, Any], task: Task[Any], theme: Theme) -> Figure:
@@ -26,7 +31,7 @@ def metric_against_size(comparison: dict[str, Any], task: Task[Any], theme: Them
     for export in comparison["exports"]:
         form = " ".join(part for part in (export["format"], export["precision"]) if part)
         places.append((export, export["stage"], f"{export['stage']} {form}", False))
-    labels: dict[float, int] = {}
+    shown = []
     for row, stage, label, filled in places:
         value, low_high = row["metrics"].get(task.metric), row["intervals"].get(task.metric)
         if not row["size_bytes"] or value is None:
@@ -39,12 +44,7 @@ def metric_against_size(comparison: dict[str, Any], task: Task[Any], theme: Them
             row["size_bytes"], value, "o", color=colour, markersize=8,
             markerfacecolor=colour if filled else theme.paper, markeredgewidth=1.6,
         )  # fmt: skip
-        nearby = labels[row["size_bytes"]] = labels.get(row["size_bytes"], -1) + 1
-        side = (9, "left") if nearby % 2 == 0 else (-9, "right")
-        axes.annotate(
-            plain(label), (row["size_bytes"], value), (side[0], 4), textcoords="offset points",
-            ha=side[1], va="bottom", color=colour, fontsize=9,
-        )  # fmt: skip
+        shown.append((row["size_bytes"], value, label, colour))
     axes.set_xscale("log")
     axes.margins(x=0.25, y=0.15)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value)))
@@ -58,7 +58,38 @@ def metric_against_size(comparison: dict[str, Any], task: Task[Any], theme: Them
         ylabel=f"test {_named(task)}{better}",
         title=f"{heading(task.called)} against size",
     )
+    _label_apart(axes, shown)
     return figure
+
+
+def _label_apart(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write a label beside each point, where it hides no other label and no point if there is such a place.
+
+    Args:
+        axes: with everything else in it.
+        points: x, y, label and colour.
+    """
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()  # now the layout has settled
+    centres = [axes.transData.transform((x, y)) for x, y, *_ in points]
+    taken = [Bbox.from_extents(*(centre - 7), *(centre + 7)) for centre in centres]
+    for x, y, label, colour in points:
+        text = axes.annotate(
+            plain(label), (x, y), (0, 0), textcoords="offset points", color=colour, fontsize=9
+        )
+        taken.append(_place(text, taken))
+
+
+def _place(text: Annotation, taken: Sequence[Bbox]) -> Bbox:
+    """Move a label where it overlaps least; what it then covers."""
+
+    def covered(where: tuple[int, int]) -> Bbox:
+        text.set_position(where)
+        text.set(ha="left" if where[0] > 0 else "right", va="bottom" if where[1] > 0 else "top")
+        return text.get_window_extent()
+
+    return covered(min(BESIDE, key=lambda where: covered(where).count_overlaps(taken)))
 
 
 def learning_curves(runs: Mapping[str, Run], task: Task[Any], theme: Theme) -> Figure:

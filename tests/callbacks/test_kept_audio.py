@@ -8,6 +8,7 @@ import soundfile as sf
 import torch
 
 from kd_lightning.callbacks.kept_audio import KeptAudio
+from kd_lightning.corpora.batches import KeywordBatch
 from kd_lightning.corpora.utterance_batches import UtteranceBatch
 from kd_lightning.frontend.features import SpecMasks
 
@@ -50,9 +51,33 @@ def test_the_worst_utterances_are_kept_as_they_were_heard(module, tmp_path) -> N
         np.testing.assert_allclose(waveform, number / 1000, atol=1 / 32768)
 
 
-def test_clips_of_words_are_not_kept(module, tmp_path) -> None:
+def clips(cuts: list[str]) -> KeywordBatch:
+    """Clips of which each sample is its number over 1000."""
+    waveform = torch.tensor([float(cut[-1]) for cut in cuts])[:, None].expand(-1, RATE) / 1000
+    nothing = SpecMasks(torch.zeros(len(cuts), 0, 2), torch.zeros(len(cuts), 0, 2))
+    unknown = torch.full((len(cuts),), torch.nan)
+    return KeywordBatch(waveform, torch.zeros(len(cuts), dtype=torch.long), nothing, cuts, cuts, unknown)
+
+
+def test_of_clips_of_words_the_surest_mistakes_are_kept(module, tmp_path) -> None:
+    trainer = SimpleNamespace(default_root_dir=str(tmp_path))
+    kept = KeptAudio(most=2)
+    heard = {"yes/1": ("yes", 1.0), "yes/2": ("no", 0.5), "yes/3": ("go", 0.9), "yes/4": ("no", 0.7)}
+    module.predictions = [
+        {"reference": "yes", "output": output, "score": score} for output, score in heard.values()
+    ]
+    kept.on_test_batch_end(trainer, module, None, clips(list(heard)), 0)
+    kept.on_test_end(trainer, module)
+    assert {path.name for path in (tmp_path / "audio").iterdir()} == {"yes%2F3.flac", "yes%2F4.flac"}
+    waveform, rate = sf.read(tmp_path / "audio" / "yes%2F3.flac")
+    assert (rate, waveform.shape) == (RATE, (RATE,))
+    np.testing.assert_allclose(waveform, 0.003, atol=1 / 32768)
+
+
+def test_the_keywords_of_a_recogniser_are_not_kept(module, tmp_path) -> None:
     trainer = SimpleNamespace(default_root_dir=str(tmp_path))
     kept = KeptAudio()
-    kept.on_test_batch_end(trainer, module, None, object(), 0, 1)
+    module.predictions = [{"reference": "a b c", "output": "a"}]
+    kept.on_test_batch_end(trainer, module, None, clips(["yes/1"]), 0, 1)
     kept.on_test_end(trainer, module)
     assert not (tmp_path / "audio").exists()

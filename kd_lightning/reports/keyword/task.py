@@ -12,6 +12,7 @@ from kd_lightning.reports.formats import count
 from kd_lightning.reports.html import Section, plot
 from kd_lightning.reports.keyword import plots, tables
 from kd_lightning.reports.keyword.flips import accuracy_by_noise, flips, worst_confusions
+from kd_lightning.reports.keyword.listening import lost_clips
 from kd_lightning.reports.runs import Predictions, Run, texts
 from kd_lightning.reports.table import Table
 from kd_lightning.reports.task import Scores, Task, Texts, last_student
@@ -88,6 +89,7 @@ class KeywordSpotting(Task[Correct]):
         confused = [tables.confusions(comparison)] if comparison["confusions"] else []
         return [
             *_changes(comparison),
+            *lost_clips(runs),
             Section("Confusions", [], confused, [confusion]),
             Section("Reliability", [diagonal], [], [calibration]),
         ]
