@@ -61,14 +61,16 @@ def search(request: Request, words: dict[str, Any]) -> None:
 
     from kd_lightning.budget.candidates import Enumeration, fits
     from kd_lightning.budget.tables import Found
-    from kd_lightning.experiment.students import search_settings
+    from kd_lightning.experiment.students import search_settings, student_names, typed_student
 
     settings = search_settings(config["task"], words)
     share = settings["proxy"]
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
         raise ValueError(f"proxy={share}: the share of distill's epochs, above 0 and at most 1")
     folder = Path(config["folder"]).parent / "search"
-    enumeration = Enumeration(request, budget, settings["ladders"], timed_before(folder))
+    typed = typed_student(request)
+    students = student_names() if typed is None else [typed]
+    enumeration = Enumeration(request, students, budget, settings["ladders"], timed_before(folder))
     candidates = enumeration.run()
     found = Found(config["name"], config["task"], config["monitor"], budget, candidates, enumeration.others)
     show(found, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from kd_lightning.budget.limits import TIMED, Budget, Cost, exceeded, is_smaller
 from kd_lightning.experiment.build import build_corpus
 from kd_lightning.experiment.command import WRONG_INPUT
 from kd_lightning.experiment.compose import Request, stage_config
-from kd_lightning.experiment.students import recomposed, student_names, task_of_network, untrained
+from kd_lightning.experiment.students import recomposed, task_of_network, untrained
 from kd_lightning.metrics import efficiency
 
 
@@ -50,6 +51,7 @@ class Enumeration:
 
     Args:
         request: what the command line asked for.
+        students: their names in ``conf/student``.
         budget: what they may cost.
         sizes: by student, the arguments that make it wider or deeper.
         timed: what was measured with a clock before, by candidate: a second look would not find the same.
@@ -62,11 +64,13 @@ class Enumeration:
     def __init__(
         self,
         request: Request,
+        students: Sequence[str],
         budget: Budget,
         sizes: dict[str, Any],
         timed: dict[str, tuple[dict[str, Any], Cost]],
     ) -> None:
-        self.request, self.budget, self.sizes, self.timed = request, budget, sizes, timed
+        self.request, self.students = request, students
+        self.budget, self.sizes, self.timed = budget, sizes, timed
         self.candidates: list[Candidate] = []
         self.others = 0
         self._known: dict[str, Candidate] = {}
@@ -76,7 +80,7 @@ class Enumeration:
         """Measure them.
 
         Raises:
-            ValueError: the sizes are of no student, or name what its network has not.
+            ValueError: sizes name what a student's network has not.
         """
         configs = self._configs()
         for name, config in configs.items():
@@ -92,11 +96,8 @@ class Enumeration:
 
     def _configs(self) -> dict[str, dict[str, Any]]:
         """The config of a stage without a teacher for each student of the task."""
-        names = student_names(self.request)
-        if len(names) > 1 and (unknown := sorted(self.sizes.keys() - set(names))):
-            raise ValueError(f"ladders: conf/student has no {', '.join(unknown)}")
         configs = {}
-        for name in names:
+        for name in self.students:
             try:
                 config = stage_config(recomposed(self.request, name), "baseline")
                 if task_of_network(config["student"]["network"].get("_target_")) != config["task"]:

@@ -63,8 +63,9 @@ def _ladder(
     # Of sizes that are the same, the factor nearest to 1 gives the name.
     for factor in sorted(FACTORS, key=lambda factor: max(factor, 1 / factor)):
         scaled = {key: _scaled(network[key], grain, factor) for key, grain in grains.items()}
-        parts = [student, f"x{factor:.2g}", *(f"{key}{value}" for key, value in chosen.items())]
-        rungs.setdefault(str(scaled), Rung("-".join(parts), scaled | chosen))
+        other = [f"{key}{value}" for key, value in chosen.items() if value != network[key]]
+        name = "-".join([student, f"x{factor:.2g}", *other])
+        rungs.setdefault(str(scaled), Rung(name, scaled | chosen))
     return sorted(rungs.values(), key=lambda rung: [_widths(rung.arguments[key]) for key in grains])
 
 

@@ -41,7 +41,7 @@ def search_settings(task: str, words: dict[str, Any]) -> dict[str, Any]:
     """``conf/search/<task>.yaml`` with the command's own words merged over it.
 
     Raises:
-        ValueError: there is no such file.
+        ValueError: there is no such file, or sizes are of no student.
         OmegaConfBaseException: a word that the search does not have.
     """
     path = conf_folder() / "search" / f"{task}.yaml"
@@ -52,16 +52,23 @@ def search_settings(task: str, words: dict[str, Any]) -> dict[str, Any]:
     settings = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(settings, dict)
     # Sizes of any student may be added.
-    ladders = settings["ladders"] | words.pop("ladders", {})
-    return with_keys({str(key): value for key, value in settings.items()}, words) | {"ladders": ladders}
+    ladders = settings["ladders"] | (words.get("ladders") or {})
+    if unknown := sorted(ladders.keys() - set(student_names())):
+        raise ValueError(f"ladders: conf/student has no {', '.join(unknown)}")
+    merged = with_keys({str(key): value for key, value in settings.items()}, words | {"ladders": {}})
+    return merged | {"ladders": ladders}
 
 
-def student_names(request: Request) -> list[str]:
-    """What ``student=`` may be; the one that was typed, where one was."""
-    if typed := [word.partition("=")[2] for word in request.overrides if word.startswith("student=")]:
-        return typed[-1:]
+def student_names() -> list[str]:
+    """What ``student=`` may be."""
     with _hydra() as hydra:
         return sorted(hydra.config_loader().get_group_options("student"))
+
+
+def typed_student(request: Request) -> str | None:
+    """What ``student=`` is on the command line; ``None`` where it is not there."""
+    typed = [word.partition("=")[2] for word in request.overrides if word.startswith("student=")]
+    return typed[-1] if typed else None
 
 
 def recomposed(request: Request, student: str, words: tuple[str, ...] = ()) -> Request:
