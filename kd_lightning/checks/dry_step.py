@@ -89,17 +89,21 @@ def of_terms(
         yield (ok if untaught else warning)(
             "terms", f"{', '.join(empty)} found nothing to learn in the first batch"
         )
-    if len(pulls) > 1:
-        (strong, most), (weak, least) = max(pulls.items(), key=_pull), min(pulls.items(), key=_pull)
-        if most > DOMINATES * least:
-            times = f"{most / least:.0f} times as hard" if least else "alone"
-            yield warning(
-                "terms",
-                f"{strong} pulls {times} as {weak}, which will not be heard: lower distiller.weights.{strong} or "
-                f"transfer.weights.{strong}, or raise {weak}'s"
-                if least
-                else f"{strong} pulls alone: the gradient of {weak} is 0 at the start",
-            )
+    if len(pulls) > 1 and not untaught:
+        yield from _dominated(pulls)
+
+
+def _dominated(pulls: dict[str, float]) -> Iterator[Finding]:
+    """Whether the strongest term leaves the weakest nothing to say."""
+    (strong, most), (weak, least) = max(pulls.items(), key=_pull), min(pulls.items(), key=_pull)
+    if not least:
+        yield warning("terms", f"the gradient of {weak} is 0 at the start, so {strong} is heard alone")
+    elif most > DOMINATES * least:
+        yield warning(
+            "terms",
+            f"{strong} pulls {most / least:.0f} times as hard as {weak}, which will not be heard: lower "
+            f"transfer.weights.{strong}, or raise {weak}'s",
+        )
 
 
 def _pull(item: tuple[str, float]) -> float:

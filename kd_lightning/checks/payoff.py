@@ -61,12 +61,12 @@ def predict_payoff(
     labelled = float(distill["corpus"]["labelled_fraction"])
     prediction = predict(fit(errors), labelled, taught_by, mistakes(distill["monitor"], taught_by))
     console.print(rich_table(errors_table(errors, unit)))
-    for line in sentences(prediction, labelled, taught_by, unit):
+    for line in sentences(prediction, labelled, taught_by, unit, plan.share):
         console.print(line)
     if plan.share < 1:
         console.print(
-            f"All this after {epochs} epochs: students that train for longer may gain more or less. proxy=1 trains "
-            "them for as long as distill."
+            f"All this is after {epochs} epochs, when labels count for less than at the end of distill: proxy=1 trains "
+            "for as long."
         )
     return prediction
 
@@ -84,20 +84,37 @@ def errors_table(errors: Mapping[float, Sequence[float]], unit: Unit) -> Table:
     )
 
 
-def sentences(prediction: Prediction, labelled: float, taught_by: float, unit: Unit) -> list[str]:
-    """What is predicted, in words."""
+def sentences(
+    prediction: Prediction, labelled: float, taught_by: float, unit: Unit, share: float = 1.0
+) -> list[str]:
+    """What is predicted, in words.
+
+    A student that trains for a short time has not come to where labels matter (after a quarter of distill, ten times as
+    many of them changed nothing for keyword spotting), so what does not pay then may pay in the end.
+
+    Args:
+        prediction: of the errors.
+        labelled: the fraction of labels that students may see.
+        taught_by: error of the teacher.
+        unit: of all these.
+        share: of the epochs of distill, for which the students were trained.
+    """
     baseline, distilled, gain, effective = prediction
+    verdict = prediction.verdict
+    if share < 1 and verdict is Verdict.DOES_NOT_PAY:
+        verdict = Verdict.CANNOT_TELL
     return [
         f"With labels on {labelled:g} of the audio and a teacher whose error is {unit.written(taught_by)} {unit.name}, "
         f"the student learns as from labels on {effective:.2f}: its error is predicted to go from "
         f"{unit.written(baseline.value)} to {unit.written(distilled.value, distilled[1:])} {unit.name}.",
         f"Predicted gain of distill over the baseline: {unit.signed(gain.value, gain[1:])} {unit.differences} (95 %): "
-        f"a teacher {_VERDICTS[prediction.verdict]}.",
+        f"a teacher {_VERDICTS[verdict]}.",
     ]
 
 
 _VERDICTS = {
     Verdict.PAYS: "pays",
     Verdict.DOES_NOT_PAY: "does not pay: it surely takes away less than a tenth of the errors",
-    Verdict.CANNOT_TELL: "may or may not pay: more seeds, or fractions around the labelled one, would tell more",
+    Verdict.CANNOT_TELL: "may or may not pay: more seeds, longer students (proxy=) or fractions around the "
+    "labelled one would tell more",
 }

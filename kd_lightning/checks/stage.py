@@ -19,7 +19,7 @@ from kd_lightning.checks.first_steps import Measured, first_steps
 from kd_lightning.checks.hint_shapes import hint_shapes
 from kd_lightning.checks.labels_seen import labels_seen, padding, transcripts
 from kd_lightning.checks.stand_ins import StandIns
-from kd_lightning.checks.stored import stored_labels
+from kd_lightning.checks.stored import of_store, store_to_write, stored_labels
 from kd_lightning.distillers.recognition_terms import CTC
 from kd_lightning.experiment.build import Experiment, build_experiment, learns_from_teacher
 from kd_lightning.metrics import efficiency
@@ -55,6 +55,9 @@ def check_stage(config: dict[str, Any], stand_ins: StandIns) -> Checked:
     run, scratch = Path(config["folder"]), stand_ins.folder / "tried" / config["stage"]
     scratch.mkdir(parents=True)
     findings: list[Finding] = []
+    if missing := stand_ins.missing(config):
+        said = f"not checked: it builds on {', '.join(missing)}, where something is wrong"
+        return Checked([wrong(config["stage"], said)], None)
     try:
         check_same_config(config | {"sources": sources(config)}, run)
         tried = tried_config(stand_ins.put_into(config), stand_ins.teach(config))
@@ -62,11 +65,12 @@ def check_stage(config: dict[str, Any], stand_ins: StandIns) -> Checked:
         experiment = build_experiment(tried, scratch)
         findings += _of_what_is_there(config, stand_ins)
         tried_out = _try_out(config, experiment, scratch, findings, stand_ins.teach(config))
-        costs = _costs(config, experiment, *tried_out)
+        costs = _costs(config, experiment, tried_out)
     except Exception as error:
         if os.environ.get("KD_TRACEBACK"):
             raise
         log.debug("what ended the check", exc_info=error)
+        stand_ins.fail(config)
         return Checked([*findings, wrong(config["stage"], f"{type(error).__name__}: {error}")], None)
     stand_ins.make(config, experiment.datamodule, experiment.distiller.student)
     return Checked(findings, costs)
@@ -121,10 +125,18 @@ def _of_what_is_there(config: dict[str, Any], stand_ins: StandIns) -> Iterator[F
         yield ok("teacher", f"{config['teacher']['run']} is not trained yet: checked with random weights")
 
 
+class _TriedOut(NamedTuple):
+    """What the first steps of a stage cost, a validation, and a store of labels that it will read."""
+
+    measured: Measured | None = None
+    validation: float = 0.0
+    store: int = 0
+
+
 def _try_out(
     config: dict[str, Any], experiment: Experiment, scratch: Path, findings: list[Finding], untaught: bool
-) -> tuple[Measured | None, float]:
-    """Check the parts of a stage; returns what its steps cost, and the seconds of a validation."""
+) -> _TriedOut:
+    """Check the parts of a stage, and add what is found."""
     distiller, datamodule = experiment.distiller, experiment.datamodule
     findings += agreement(distiller, datamodule)
     if not learns_from_teacher(config):
@@ -137,12 +149,15 @@ def _try_out(
     dry = dry_step(distiller, batch)
     findings += hint_shapes(distiller, dry.step)
     findings += of_terms(dry.terms, config["trainer"]["gradient_clip_val"], untaught)
+    store = store_to_write(config, datamodule, dry.step, len(batch.ids))
     if not experiment.trainer.max_epochs or not any(each.requires_grad for each in distiller.parameters()):
         findings.append(ok("first steps", "none: trainer.max_epochs=0"))
-        return None, 0.0
+        return _TriedOut()
     measured, of_teacher = first_steps(experiment, scratch)
     findings += of_teacher
-    return measured, _validation_seconds(experiment)
+    if store is not None:
+        findings.append(of_store(store, measured.step_seconds / len(batch.ids)))
+    return _TriedOut(measured, _validation_seconds(experiment), store.bytes if store else 0)
 
 
 @torch.no_grad()
@@ -158,14 +173,12 @@ def _validation_seconds(experiment: Experiment) -> float:
     return seconds
 
 
-def _costs(
-    config: dict[str, Any], experiment: Experiment, measured: Measured | None, validation: float
-) -> Costs:
+def _costs(config: dict[str, Any], experiment: Experiment, tried: _TriedOut) -> Costs:
     trainer, student = config["trainer"], experiment.distiller.student
     processes = trainer["num_nodes"] * (trainer["devices"] if isinstance(trainer["devices"], int) else 1)
     done = is_finished(Path(config["folder"]))
     weights = efficiency.size_bytes(student)
-    known = measured or Measured(0.0, 0, weights, 0.0)
+    known = tried.measured or Measured(0.0, 0, weights, 0.0)
     return Costs(
         stage=config["stage"],
         network=type(student.network).__name__,
@@ -173,7 +186,7 @@ def _costs(
         epochs=0 if done else trainer["max_epochs"] or 0,
         epoch_steps=max(1, len(experiment.datamodule.train_dataloader()) // max(1, processes)),
         step_seconds=known.step_seconds,
-        validation_seconds=validation,
+        validation_seconds=tried.validation,
         memory=known.memory,
-        disk=0 if done else 2 * known.checkpoint + weights,
+        disk=0 if done else 2 * known.checkpoint + weights + tried.store,
     )

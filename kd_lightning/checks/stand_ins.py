@@ -25,6 +25,20 @@ class StandIns:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._by_run: dict[str, str] = {}
+        self._failed: set[str] = set()
+
+    def fail(self, config: dict[str, Any]) -> None:
+        """Remember that a stage cannot be built, and those that build on it cannot either."""
+        if not is_finished(Path(config["folder"])):
+            self._failed.add(str(Path(config["folder"]).absolute()))
+
+    def missing(self, config: dict[str, Any]) -> list[str]:
+        """The stages that a stage builds on and that cannot be built."""
+        roles = ((config[role] or {}).get("run") for role in ("teacher", "student"))
+        runs = {str(Path(run).absolute()) for run in roles if isinstance(run, str)}
+        if missing := sorted(Path(run).name for run in runs & self._failed):
+            self.fail(config)
+        return missing
 
     def make(self, config: dict[str, Any], datamodule: Any, student: nn.Module) -> None:
         """Leave all that later stages need of a stage, unless it is finished.
