@@ -43,7 +43,7 @@ def tour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shown
         before = {folder: _files(folder) for folder in folders.values()}
         book = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
         place = {"metadata": {"path": str(NOTEBOOKS)}}
-        NotebookClient(book, timeout=240, kernel_name="python3", resources=place).execute()
+        NotebookClient(book, timeout=600, kernel_name="python3", resources=place).execute()
         outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
         assert not [output for output in outputs if output.output_type == "error"]
         assert not [output.text for output in outputs if output.get("name") == "stderr"]

@@ -7,6 +7,7 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_notebook_shows_and_plays_a_finished_run(tour, quick_words, tmp_path):
     pipeline = [sys.executable, "-m", "kd_lightning.pipeline", *quick_words, "name=tour"]
     done = subprocess.run(

@@ -15,6 +15,7 @@ def hear_all(predictions: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_notebook_reads_and_plays_what_the_student_lost(tour, sentence_words, tmp_path):
     small = [f"{role}.network.channels=[16,16,16]" for role in ("student", "teacher")]
     words = [
