@@ -31,7 +31,7 @@ def metric_against_size(comparison: dict[str, Any], task: Task[Any], theme: Them
     for export in comparison["exports"]:
         form = " ".join(part for part in (export["format"], export["precision"]) if part)
         places.append((export, export["stage"], f"{export['stage']} {form}", False))
-    shown = []
+    shown, bars = [], []
     for row, stage, label, filled in places:
         value, low_high = row["metrics"].get(task.metric), row["intervals"].get(task.metric)
         if not row["size_bytes"] or value is None:
@@ -39,6 +39,7 @@ def metric_against_size(comparison: dict[str, Any], task: Task[Any], theme: Them
         colour = theme.colour(stage)
         if low_high and all(bound is not None for bound in low_high):
             spread = np.abs(np.array([low_high]).T - value)
+            bars.append((row["size_bytes"], low_high))
             axes.errorbar(row["size_bytes"], value, spread, color=colour, capsize=3, elinewidth=1.2)
         axes.plot(
             row["size_bytes"], value, "o", color=colour, markersize=8,
@@ -58,22 +59,32 @@ def metric_against_size(comparison: dict[str, Any], task: Task[Any], theme: Them
         ylabel=f"test {_named(task)}{better}",
         title=f"{heading(task.called)} against size",
     )
-    _label_apart(axes, shown)
+    _label_apart(axes, shown, bars)
     return figure
 
 
-def _label_apart(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write a label beside each point, where it hides no other label and no point if there is such a place.
+def _label_apart(
+    axes: Axes,
+    points: Sequence[tuple[float, float, str, str]],
+    bars: Sequence[tuple[float, Sequence[float]]],
+) -> None:
+    """Write a label beside each point, inside the axes, hiding no label, point or bar if there is such a place.
 
     Args:
         axes: with everything else in it.
         points: x, y, label and colour.
+        bars: x, and the y of both ends.
     """
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     figure.draw_without_rendering()  # now the layout has settled
     centres = [axes.transData.transform((x, y)) for x, y, *_ in points]
     taken = [Bbox.from_extents(*(centre - 7), *(centre + 7)) for centre in centres]
+    left, right, far = axes.bbox.xmin, axes.bbox.xmax, 10_000  # pixels
+    taken += [Bbox.from_extents(-far, -far, left, far), Bbox.from_extents(right, -far, far, far)]
+    for x, ends in bars:
+        below, above = (axes.transData.transform((x, end)) for end in ends)
+        taken.append(Bbox.from_extents(*(below - 2), *(above + 2)))
     for x, y, label, colour in points:
         text = axes.annotate(
             plain(label), (x, y), (0, 0), textcoords="offset points", color=colour, fontsize=9

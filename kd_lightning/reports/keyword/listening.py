@@ -13,7 +13,7 @@ from kd_lightning.reports.runs import Run
 from kd_lightning.reports.task import last_student
 
 # Of which the page plays as many as are not too large for it.
-CLIPS = 24
+CLIPS = 12
 
 
 def lost_clips(runs: Mapping[str, Run]) -> list[Section]:
