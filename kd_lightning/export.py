@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from itertools import islice
-from math import ceil
-from typing import TYPE_CHECKING, Any
+from math import ceil, isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kd_lightning.experiment.command import existing_folder, run_command
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from torch import Tensor
 
     from kd_lightning.experiment.finished import Evaluation
 
-USAGE = """usage: python -m kd_lightning.export run=<folder> [format=onnx] [precision=fp32|int8] [key=value ...]
+USAGE = """usage: python -m kd_lightning.export run=<folder> [format=onnx] [precision=fp32|fp16|int8] [key=value ...]
 
 Writes a finished run's network to <run>/deploy/, compares it with PyTorch on the test set and scores it there in ONNX
 Runtime. What goes in and comes out (float32, where nothing else is said):
@@ -26,8 +28,12 @@ Runtime. What goes in and comes out (float32, where nothing else is said):
   vocoder                        mel (1, bins, frames), for a flow also noise (1, samples), standard normal
                                  -> waveform (1, samples)
 The file's metadata says the classes or tokens, the sample rate, and the settings of the mels.
-int8 rounds the network, not its frontend, calibrated on calibration_clips=512 clips (128 utterances) of the training
-split. Further words change the run's config: vocoder= and recogniser= name runs that make mels heard and listen."""
+fp16 halves the network's weights and computes with them in half precision, but for its frontend and what follows its
+last product. int8 rounds the network, not its frontend, calibrated on calibration_clips=512 clips (128 utterances) of
+the training split. Each says what it costs in the task's metric, and what to do where that is more than half a point
+of accuracy or WER, or 0.1 dB. Beside the networks of all precisions lie run.py, which runs them with numpy, soundfile
+and onnxruntime alone, README.md, a model card, and SHA256SUMS.
+Further words change the run's config: vocoder= and recogniser= name runs that make mels heard and listen."""
 
 # Largest difference between PyTorch and ONNX Runtime that passes for rounding of floats, and of what.
 TOLERANCE = 1e-3
@@ -39,75 +45,150 @@ COMPARED = {
 }
 # Share of the tokens that may last a frame more or less by such rounding.
 OTHER_DURATIONS = 0.01
-# Accuracy that int8 may cost before it is worth training for.
-HALF_A_POINT = 0.005
-METRICS = {"keyword": "accuracy", "recognition": "wer", "synthesis": "mcd", "vocoding": "mcd"}
 CALIBRATION_CLIPS = {"keyword": 512, "recognition": 128, "synthesis": 128, "vocoding": 128}
 CALIBRATION_BATCH = 64
+
+
+class Format(NamedTuple):
+    """A kind of file.
+
+    Attributes:
+        precisions: that it can have.
+        ending: of the file's name.
+        packages: that writing it needs.
+    """
+
+    precisions: tuple[str, ...]
+    ending: str
+    packages: tuple[str, ...]
+
+
+FORMATS = {"onnx": Format(("fp32", "fp16", "int8"), "onnx", ("onnx", "onnxruntime", "onnxscript"))}
 
 
 def export(words: dict[str, Any]) -> None:
     """Export ``run=``, check it, score it, and write ``deploy/<format>_<precision>.json`` for the report."""
     run = existing_folder(words, "run")
     form, precision = words.pop("format", "onnx"), words.pop("precision", "fp32")
-    if form != "onnx" or precision not in ("fp32", "int8"):
-        raise ValueError(
-            f"format={form} precision={precision}: what can be exported is format=onnx with precision=fp32 or int8"
+    if form not in FORMATS or precision not in FORMATS[form].precisions:
+        known = " and ".join(
+            f"format={name} with precision={'|'.join(FORMATS[name].precisions)}" for name in FORMATS
         )
+        raise ValueError(f"format={form} precision={precision}: what can be exported is {known}")
     clips = words.pop("calibration_clips", None)
     if clips is not None and (isinstance(clips, bool) or not isinstance(clips, int) or clips < 1):
         raise ValueError(f"calibration_clips={clips}: int8 is calibrated on training clips, at least one")
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ValueError(f"{error.name} is missing: pip install 'kd_lightning[export]'") from error
+    for package in FORMATS[form].packages:
+        if find_spec(package) is None:
+            raise ValueError(f"{package} is missing: pip install 'kd_lightning[export]'")
 
-    from kd_lightning.deploy.graph import save
-    from kd_lightning.deploy.int8 import to_int8
-    from kd_lightning.deploy.onnx_file import to_onnx
-    from kd_lightning.experiment.finished import build_evaluation
+    from kd_lightning.deploy.folder import complete
+    from kd_lightning.deploy.verdict import KEPT, verdict
+    from kd_lightning.experiment.finished import build_evaluation, heard_through
     from kd_lightning.files import whole, write
     from kd_lightning.reports.page import write_report
     from kd_lightning.reports.strict_json import to_json
 
     evaluation = build_evaluation(run, words)
     task = evaluation.task
-    exported = to_onnx(evaluation.model, evaluation.datamodule.clip_samples)
-    if precision == "int8":
-        exported = to_int8(exported, training_clips(evaluation, clips or CALIBRATION_CLIPS[task]))
-    path = run / "deploy" / f"network_{precision}.onnx"
+    path = run / "deploy" / f"network_{precision}.{FORMATS[form].ending}"
+    examples = training_clips(evaluation, clips or CALIBRATION_CLIPS[task]) if precision == "int8" else []
     with whole(path) as beside:
-        save(
-            exported, beside, evaluation.classes, evaluation.datamodule.sample_rate, **properties(evaluation)
-        )
-        result = {"format": form, "precision": precision, "file": path.name, **scored(beside, evaluation)}
-        if precision == "fp32":
-            require_the_same(result, task)
+        write_onnx(beside, evaluation, precision, examples)
+        result = {
+            "format": form,
+            "precision": precision,
+            "file": path.name,
+            **scored(beside, evaluation),
+            **heard_through(evaluation.config),
+        }
+        require_sound(result, task)
     write(run / "deploy" / f"{form}_{precision}.json", to_json(result))
-    key = METRICS[task]
-    change = result["metrics"][f"{key}_change"]
+    write_companions(run, evaluation)
+    complete(run, task)
+    latency, kept = result["latency_ms"], KEPT[task]
     print(
-        f"{path}: {result['size_bytes']:,} bytes, {key} {result['metrics'][key]:.4f} ({change:+.4f} against PyTorch), "
-        f"p50 {result['latency_ms']['p50']:.2f} ms, at most {result['max_abs_difference']:.1e} from PyTorch"
+        f"{path}: {result['size_bytes']:,} bytes, {kept.called} {kept.written(result['metrics'][kept.metric])} "
+        f"{'%' if kept.unit == 'points' else kept.unit}, p50 {latency['p50']:.2f} ms, p95 {latency['p95']:.2f} ms, at "
+        f"most {result['max_abs_difference']:.1e} from PyTorch\n{verdict(result, task)}"
     )
-    if key == "accuracy" and change < -HALF_A_POINT:
-        print(
-            f"{precision} costs {-100 * change:.1f} points of accuracy: train the student for it with "
-            "quantisation=int8, in its distill or finetune stage, and export again"
-        )
     if (run.parent / "report").is_dir():
         print(f"now in the report: {write_report(run.parent) / 'index.html'}")
 
 
-def require_the_same(result: dict[str, Any], task: str) -> None:
-    """Refuse a file in float that says something else than PyTorch.
+def write_onnx(
+    path: Path, evaluation: Evaluation, precision: str, examples: Sequence[dict[str, Tensor]]
+) -> None:
+    """Write a network as ONNX.
+
+    Args:
+        path: of the file.
+        evaluation: the network, and what its file has to say of itself.
+        precision: "fp32", "fp16" or "int8".
+        examples: inputs that int8 is calibrated on.
+
+    Raises:
+        ValueError: ONNX cannot express the network.
+    """
+    from kd_lightning.deploy.fp16 import to_fp16
+    from kd_lightning.deploy.graph import save
+    from kd_lightning.deploy.int8 import to_int8
+    from kd_lightning.deploy.onnx_file import to_onnx
+
+    exported = to_onnx(evaluation.model, evaluation.datamodule.clip_samples)
+    if precision == "int8":
+        exported = to_int8(exported, examples)
+    elif precision == "fp16":
+        exported = to_fp16(exported)
+    save(exported, path, evaluation.classes, evaluation.datamodule.sample_rate, **properties(evaluation))
+
+
+def write_companions(run: Path, evaluation: Evaluation) -> None:
+    """Write what a network that speaks needs beside it: a vocoder its mels, an acoustic network its vocoder.
+
+    That vocoder is the run's ``vocoder=``, as it has been exported.
+    """
+    from kd_lightning.deploy.graph import save
+    from kd_lightning.deploy.mel_file import mel_to_onnx
+    from kd_lightning.files import whole, write
+    from kd_lightning.models.acoustic_model import AcousticModel
+    from kd_lightning.models.vocoder import Vocoder
+
+    folder = run / "deploy"
+    match evaluation.model:
+        case Vocoder() as model:
+            with whole(folder / "mel.onnx") as beside:
+                save(
+                    mel_to_onnx(model.frontend),
+                    beside,
+                    [],
+                    model.frontend.sample_rate,
+                    **properties(evaluation),
+                )
+        case AcousticModel() if vocoder := evaluation.config["vocoder"]:
+            file = Path(vocoder) / "deploy" / "network_fp32.onnx"
+            if file.is_file():
+                write(folder / "vocoder.onnx", file.read_bytes())
+            else:
+                print(
+                    f"run.py speaks with Griffin-Lim: export run={vocoder} first for it to have that vocoder"
+                )
+
+
+def require_sound(result: dict[str, Any], task: str) -> None:
+    """Refuse a file that says something else than PyTorch, where it computes in the same precision, or no numbers.
 
     Raises:
         ValueError: with the difference.
     """
     difference, others = result["max_abs_difference"], result.get("other_durations", 0.0)
+    if not isfinite(difference):
+        raise ValueError(
+            f"the exported network gives values that are no numbers in {result['precision']}: nothing was written; "
+            "export precision=fp32"
+        )
+    if result["precision"] != "fp32":
+        return
     if difference > TOLERANCE:
         raise ValueError(
             f"the exported network differs from PyTorch by {difference:.2g} in a {COMPARED[task]}, above "
@@ -190,7 +271,11 @@ def training_clips(evaluation: Evaluation, count: int) -> list[dict[str, Tensor]
     if isinstance(model, AcousticModel | Recogniser | Vocoder):
         return list(islice((inputs for batch in batches for inputs in inputs_of(model, batch)), count))
     clips = [batch.waveform for batch in islice(batches, ceil(count / corpus["batch_size"]))]
-    return [{INPUT: waveform} for waveform in torch.cat(clips)[:count].split(CALIBRATION_BATCH)]
+    return (
+        []
+        if not clips
+        else [{INPUT: waveform} for waveform in torch.cat(clips)[:count].split(CALIBRATION_BATCH)]
+    )
 
 
 main = run_command(export, USAGE)

@@ -7,8 +7,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from kd_lightning import export as command
+from kd_lightning.deploy.folder import digests
 from kd_lightning.export import export
+
+BESIDE = {"run.py", "README.md", "SHA256SUMS"}
 
 
 @pytest.fixture
@@ -19,23 +21,28 @@ def run(teacher_run: Path, tmp_path: Path) -> Path:
     return tmp_path / "runs" / "teacher"
 
 
-def test_int8_enters_the_report_beside_float_and_says_what_it_costs(
-    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_each_precision_enters_the_folder_its_card_and_the_report(
+    run: Path, capsys: pytest.CaptureFixture[str]
 ):
-    export({"run": str(run)})
-    assert "points of accuracy" not in capsys.readouterr().out
-    monkeypatch.setattr(command, "HALF_A_POINT", -1.0)  # as if any change were a loss
-    export({"run": str(run), "precision": "int8"})
-    said = capsys.readouterr().out
-    assert "points of accuracy: train the student for it with quantisation=int8" in said
+    for precision in ("fp32", "fp16", "int8"):
+        export({"run": str(run), "precision": precision})
+        assert f"\n{precision} " in capsys.readouterr().out  # what it keeps or costs
+        folder = run / "deploy"
+        sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+        assert sums == digests(folder)
+        assert f"`network_{precision}.onnx`" in (folder / "README.md").read_text()
 
-    files = {path.name for path in (run / "deploy").iterdir()}
-    assert files == {"network_fp32.onnx", "network_int8.onnx", "onnx_fp32.json", "onnx_int8.json"}
+    networks = {f"network_{precision}.onnx" for precision in ("fp32", "fp16", "int8")}
+    scores = {f"onnx_{precision}.json" for precision in ("fp32", "fp16", "int8")}
+    assert {path.name for path in folder.iterdir()} == networks | scores | BESIDE
+    assert set(sums) == networks | scores | BESIDE - {"SHA256SUMS"}
     comparison = json.loads((run.parent / "report" / "comparison.json").read_text())
     rows = {row["precision"]: row for row in comparison["exports"]}
-    in_float, in_int8 = rows["fp32"], rows["int8"]
-    assert in_int8["size_bytes"] < in_float["size_bytes"]
-    assert in_float["max_abs_difference"] < 1e-4 < in_int8["max_abs_difference"]
+    in_float, in_half, in_int8 = rows["fp32"], rows["fp16"], rows["int8"]
+    assert max(in_half["size_bytes"], in_int8["size_bytes"]) < in_float["size_bytes"]
+    assert in_float["max_abs_difference"] < 1e-4 < in_half["max_abs_difference"]
+    assert in_half["max_abs_difference"] < in_int8["max_abs_difference"]
+    assert abs(in_half["metrics"]["accuracy_change"]) <= 0.05  # two of forty clips
     assert in_float["metrics"]["accuracy_change"] == 0
     change = in_int8["metrics"]["accuracy"] - in_float["metrics"]["accuracy"]
     assert in_int8["metrics"]["accuracy_change"] == pytest.approx(change, abs=1e-6)
@@ -47,7 +54,11 @@ def test_int8_enters_the_report_beside_float_and_says_what_it_costs(
     ("words", "said"),
     [
         ({"precision": "int4"}, "precision=int4: what can be exported"),
-        ({"format": "tflite"}, "format=tflite"),
+        (
+            {"precision": "int8", "format": "savedmodel"},
+            "format=savedmodel precision=int8: what can be exported",
+        ),
+        ({"precision": "half"}, "format=onnx with precision=fp32|fp16|int8"),
         ({"precision": "int8", "calibration_clips": 0}, "calibration_clips=0: int8 is calibrated"),
         ({"precision": "int8", "calibration_clips": "all"}, "calibration_clips=all"),
     ],
@@ -56,6 +67,30 @@ def test_what_cannot_be_exported_is_one_message(run: Path, words: dict, said: st
     with pytest.raises(ValueError, match=said):
         export({"run": str(run)} | words)
     assert not (run / "deploy").exists()
+
+
+def test_a_run_that_has_not_finished_is_refused(run: Path):
+    (run / "network.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="finish that stage first"):
+        export({"run": str(run)})
+    with pytest.raises(FileNotFoundError, match="is not a run"):
+        export({"run": str(run / "checkpoints")})
+
+
+def test_no_calibration_clips_are_one_message(run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("kd_lightning.export.islice", lambda batches, count: iter(()))
+    with pytest.raises(ValueError, match=r"calibrated on training clips, and there are none: give a corpus"):
+        export({"run": str(run), "precision": "int8"})
+    assert not (run / "deploy" / "network_int8.onnx").exists()
+
+
+def test_a_file_that_gives_no_numbers_is_not_kept(run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("kd_lightning.export.write_onnx", lambda path, *_: path.write_bytes(b"a network"))
+    found = {"max_abs_difference": float("nan")}
+    monkeypatch.setattr("kd_lightning.deploy.scoring.score_keywords", lambda *_: found)
+    with pytest.raises(ValueError, match=r"no numbers in fp16: nothing was written; export precision=fp32"):
+        export({"run": str(run), "precision": "fp16"})
+    assert list((run / "deploy").iterdir()) == []
 
 
 def test_a_float_file_that_differs_is_not_kept(run: Path, monkeypatch: pytest.MonkeyPatch):

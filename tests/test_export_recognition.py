@@ -18,9 +18,12 @@ def run(sentence_words: list[str], tmp_path: Path) -> Path:
 def test_int8_is_scored_beside_float(run: Path, capsys: pytest.CaptureFixture[str]):
     export({"run": str(run)})
     export({"run": str(run), "precision": "int8", "calibration_clips": 5})
-    assert "wer " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "WER " in said
+    assert "fp32 keeps WER within 0.5 points of PyTorch" in said
+    assert "int8 keeps WER" in said or "int8 costs more than 0.5 points of WER" in said
     files = {path.name for path in (run / "deploy").iterdir()}
-    assert files == {"network_fp32.onnx", "network_int8.onnx", "onnx_fp32.json", "onnx_int8.json"}
+    assert {"network_fp32.onnx", "network_int8.onnx", "onnx_fp32.json", "onnx_int8.json"} < files
     in_float, in_int8 = (
         json.loads((run / "deploy" / f"onnx_{each}.json").read_text()) for each in ("fp32", "int8")
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from kd_lightning.deploy.difference import greatest
 from kd_lightning.deploy.graph import exported_graph
 from kd_lightning.frontend.mel import SILENCE
 from kd_lightning.models.acoustic_model import AcousticModel
@@ -113,7 +114,7 @@ class AcousticFile(nn.Module):
         mel, durations = map(torch.from_numpy, self._session.run([MEL, DURATIONS], fed))
         sentence = _sentence(**inputs)
         expected = self._model(sentence, Recorded(mel, durations.sum(dim=1), durations)).mel
-        self.max_abs_difference = max(self.max_abs_difference, float((mel - expected).abs().max()))
+        self.max_abs_difference = greatest(self.max_abs_difference, mel - expected)
         self._tokens += durations.numel()
         self._others += int((self._model(sentence).durations != durations).sum())
         return mel[0], durations[0]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 # Where torch's exporter notes the modules that a node came from, outermost first: "['', 'model', 'model.network', …]".
 SCOPES = "pkg.torch.onnx.name_scopes"
+_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
 
 
 def exported_graph(
@@ -33,7 +35,7 @@ def exported_graph(
         dynamic: axes of any length, by input: their names, or expressions of ``torch.export.Dim``.
 
     Raises:
-        ValueError: the exporter cannot write it.
+        ValueError: the exporter cannot write it; names the operator that ONNX lacks.
     """
     lengths = tuple(
         {axis: torch.export.Dim(named) if isinstance(named, str) else named for axis, named in axes.items()}
@@ -50,10 +52,23 @@ def exported_graph(
             verbose=False,
         )
     except torch.onnx.OnnxExporterError as error:
-        raise ValueError(f"torch cannot write {name} as a graph: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{name} cannot be written as an ONNX graph: {_reason(error)}") from error
     assert program is not None
     exported: onnx.ModelProto = program.model_proto
     return exported
+
+
+def _reason(error: BaseException) -> str:
+    """What kept the exporter from writing a graph: the operator that ONNX lacks, or what the first cause says."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    message = str(error)
+    if lacking := _OPERATOR.search(message):
+        return (
+            f"ONNX has no operator for {lacking[1]}; compute that from others in the network's forward, or choose "
+            "another student"
+        )
+    return message.strip().splitlines()[0] if message.strip() else type(error).__name__
 
 
 def network_nodes(exported: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -66,6 +81,29 @@ def network_nodes(exported: onnx.ModelProto) -> list[onnx.NodeProto]:
     if not nodes:
         raise RuntimeError(f"no node of the exported graph says under {SCOPES} that it is the network's")
     return nodes
+
+
+def nodes_to_products(exported: onnx.ModelProto, kinds: Collection[str]) -> list[onnx.NodeProto]:
+    """The network's products with weights, and all nodes on the way to one, in the graph's order.
+
+    What follows the last of them is left out: probabilities, and of a vocoder spectra and samples.
+
+    Args:
+        exported: a graph.
+        kinds: of nodes that are products.
+    """
+    constants = {tensor.name for tensor in exported.graph.initializer}
+    of_network = {node.name for node in network_nodes(exported)}
+    nodes: list[onnx.NodeProto] = []
+    wanted: set[str] = set()
+    for node in reversed(exported.graph.node):
+        # A product of two activations is attention's.
+        has_weights = node.op_type != "MatMul" or not constants.isdisjoint(node.input)
+        is_product = node.name in of_network and node.op_type in kinds and has_weights
+        if is_product or wanted.intersection(node.output):
+            nodes.append(node)
+            wanted.update(node.input)
+    return nodes[::-1]
 
 
 def _is_network(scope: str) -> bool:

@@ -19,7 +19,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor
 
-from kd_lightning.deploy.graph import network_nodes
+from kd_lightning.deploy.graph import network_nodes, nodes_to_products
 
 # Matrix products and sums in int8, and what hands int8 on between them.
 PRODUCTS = ("Conv", "Gemm", "MatMul")
@@ -57,7 +57,8 @@ def to_int8(exported: onnx.ModelProto, examples: Sequence[Inputs]) -> onnx.Model
     """
     if not any(len(tensor) for inputs in examples for tensor in inputs.values()):
         raise ValueError(
-            "int8 is calibrated on training clips, and there are none: set calibration_clips=512"
+            "int8 is calibrated on training clips, and there are none: give a corpus that has some (corpus.root, "
+            "corpus.limit), or export precision=fp16"
         )
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         path = Path(folder) / "network.onnx"
@@ -88,17 +89,11 @@ def rounded_nodes(exported: onnx.ModelProto) -> list[str]:
     """Names of the network's nodes to round: products with weights, sums of activations, and what lies between."""
     constants = {tensor.name for tensor in exported.graph.initializer}
     of_network = {node.name for node in network_nodes(exported)}
-    names: list[str] = []
-    to_products: set[str] = set()  # tensors on the way to a product with weights
-    for node in reversed(exported.graph.node):
-        of_constants = any(name in constants for name in node.input[:2])
+
+    def is_rounded(node: onnx.NodeProto) -> bool:
+        of_constants = not constants.isdisjoint(node.input[:2])
         # Products of two activations (attention) and sums with a constant (a bias, positions) stay in float.
         stays = (node.op_type == "MatMul" and not of_constants) or (node.op_type == "Add" and of_constants)
-        is_rounded = node.name in of_network and not stays
-        is_product = is_rounded and node.op_type in PRODUCTS
-        if not (is_product or to_products.intersection(node.output)):
-            continue
-        to_products.update(node.input)
-        if is_rounded and node.op_type in (*ARITHMETIC, *HANDED_ON):
-            names.append(node.name)
-    return names
+        return node.name in of_network and node.op_type in (*ARITHMETIC, *HANDED_ON) and not stays
+
+    return [node.name for node in nodes_to_products(exported, PRODUCTS) if is_rounded(node)]

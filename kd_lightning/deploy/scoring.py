@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kd_lightning.decoding.greedy import greedy
+from kd_lightning.deploy.difference import greatest
 from kd_lightning.deploy.onnx_file import INPUT, LOG_PROBABILITIES, SCORES
 from kd_lightning.frontend.text import scoring_form
 from kd_lightning.frontend.tokens import decoder_of
@@ -79,7 +80,7 @@ def score_keywords(path: Path, model: WaveformModel, datamodule: Any) -> dict[st
         with torch.no_grad():
             expected = model(batch.waveform).logits.softmax(dim=1)
         scores = torch.from_numpy(session.run([SCORES], {INPUT: batch.waveform.numpy()})[0])
-        difference = max(difference, float((scores - expected).abs().max()))
+        difference = greatest(difference, scores - expected)
         metrics.update(scores, batch.labels)
         columns = [(each.argmax(dim=1) == batch.labels).float() for each in (scores, expected)]
         right += zip(*(column.tolist() for column in columns), strict=True)
@@ -129,7 +130,7 @@ def score_recognition(
             assert logits is not None
             expected = logits.log_softmax(dim=2)
             scores = torch.from_numpy(session.run([LOG_PROBABILITIES], {INPUT: utterance.numpy()})[0])
-            difference = max(difference, float((scores.exp() - expected.exp()).abs().max()))
+            difference = greatest(difference, scores.exp() - expected.exp())
             frames = torch.tensor([scores.shape[1]])
             heard, other = (
                 scoring_form(read(greedy(each, frames)[0].tokens), datamodule.language)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_lightning.deploy.acoustic_file import MEL
+from kd_lightning.deploy.difference import greatest
 from kd_lightning.deploy.graph import exported_graph
 from kd_lightning.models.vocoder import Vocoder
 from kd_lightning.models.waveform_flow import WaveformFlow
@@ -94,6 +95,5 @@ class VocoderFile(nn.Module):
         inputs = vocoder_inputs(self._said.model, mel)
         fed = {name: tensor.numpy() for name, tensor in inputs.items()}
         waveform = torch.from_numpy(self._session.run([WAVEFORM], fed)[0])
-        difference = float((waveform - self._said(**inputs)).abs().max())
-        self.max_abs_difference = max(self.max_abs_difference, difference)
+        self.max_abs_difference = greatest(self.max_abs_difference, waveform - self._said(**inputs))
         return waveform
