@@ -35,7 +35,7 @@ def dashboard(words: dict[str, Any]) -> None:
         )
 
     from kd_lightning.experiment.compose import STAGES
-    from kd_lightning.experiment.wandb_key import has_wandb_key
+    from kd_lightning.experiment.wandb_environment import has_wandb_key
     from kd_lightning.reports.wandb_runs import wandb_runs
 
     stages = [stage for stage in STAGES if (folder / stage).is_dir()]

@@ -23,6 +23,7 @@ from kd_lightning.experiment.build import Experiment, build_experiment
 from kd_lightning.experiment.compose import difference
 from kd_lightning.experiment.finished import fingerprint, fingerprints, heard_through
 from kd_lightning.experiment.origin import origin
+from kd_lightning.experiment.wandb_environment import in_wandb_sweep
 from kd_lightning.files import whole, write
 from kd_lightning.metrics import efficiency
 from kd_lightning.teachers.finished_run import WEIGHTS
@@ -83,7 +84,9 @@ def recorded_of(datamodule: Any) -> dict[str, Any]:
 
 def sources(config: dict[str, Any]) -> dict[str, Any]:
     """Fingerprints of the weights that the stage builds on; those of all members of an ensemble."""
-    built_on = {role: fingerprints(config[role]) for role in ("teacher", "student") if config[role] is not None}
+    built_on = {
+        role: fingerprints(config[role]) for role in ("teacher", "student") if config[role] is not None
+    }
     return built_on if config["aligner"] is None else built_on | {"aligner": fingerprint(config["aligner"])}
 
 
@@ -254,15 +257,24 @@ def written_log(path: Path) -> Iterator[None]:
 
 @contextmanager
 def closed_wandb() -> Iterator[None]:
-    """Finish the wandb run with the stage: the next job would log into it, and a failure would look done."""
+    """Finish the wandb run with the stage: the next job would log into it, and a failure would look done.
+
+    A trial that the agent of a sweep stops early has not failed: the search learns from what it had reached.
+    """
     failed = True
     try:
         yield
         failed = False
+    except KeyboardInterrupt:
+        failed = not in_wandb_sweep()
+        raise
     finally:
         wandb = sys.modules.get("wandb")
         if wandb is not None and wandb.run is not None:
             offline, folder = wandb.run.settings._offline, Path(wandb.run.dir).parent
-            wandb.finish(exit_code=int(failed))
+            try:
+                wandb.finish(exit_code=int(failed))
+            except TimeoutError:
+                log.warning("wandb has not taken all of this run in time: wandb sync %s", folder)
             if offline:
                 log.info("to see this run online: wandb sync %s", folder)

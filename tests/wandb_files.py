@@ -21,12 +21,14 @@ class Logged(NamedTuple):
         config: by key, as it was last said.
         history: all keys that were logged with a step.
         summary: by key, as it was last said.
+        exit_code: of the process, as the run says; ``None`` where it has not ended.
     """
 
     run: Any
     config: dict[str, Any]
     history: set[str]
     summary: dict[str, Any]
+    exit_code: int | None
 
 
 def close_wandb() -> None:
@@ -38,7 +40,7 @@ def close_wandb() -> None:
 def read_logged(folder: Path) -> Logged:
     """What the offline run in a run folder has logged."""
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    run, config, history, summary = None, {}, set(), {}
+    run, config, history, summary, exit_code = None, {}, set(), {}, None
     for record in _records(path.read_bytes()):
         kind = record.WhichOneof("record_type")
         if kind == "run":
@@ -53,7 +55,9 @@ def read_logged(folder: Path) -> Logged:
                 ".".join(item.nested_key) or item.key: json.loads(item.value_json)
                 for item in record.summary.update
             }
-    return Logged(run, config, history, summary)
+        elif kind == "exit":
+            exit_code = record.exit.exit_code
+    return Logged(run, config, history, summary, exit_code)
 
 
 def _records(data: bytes) -> Iterator[Any]:

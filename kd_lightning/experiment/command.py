@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kd_lightning.experiment.compose import Request, conf_folder
+from kd_lightning.experiment.wandb_environment import in_wandb_sweep
 
 WRONG_INPUT = (ValueError, OSError, ImportError, FloatingPointError, OmegaConfBaseException, HydraException)
 INTERRUPTED = 130
@@ -37,9 +38,9 @@ def fail(error: BaseException) -> NoReturn:
 
 
 def stop() -> NoReturn:
-    """End after Ctrl-C."""
+    """End after Ctrl-C. An agent of a wandb sweep stops trials itself, and gives up after a few that seem to fail."""
     print("stopped: the same command goes on from here", file=sys.stderr)
-    raise SystemExit(INTERRUPTED)
+    raise SystemExit(0 if in_wandb_sweep() else INTERRUPTED)
 
 
 def experiment_command(run: Callable[[Request], Any]) -> Callable[[], None]:

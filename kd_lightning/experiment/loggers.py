@@ -11,7 +11,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger, WandbLogger
 
 from kd_lightning.experiment.targets import build
-from kd_lightning.experiment.wandb_key import has_wandb_key
+from kd_lightning.experiment.wandb_environment import has_wandb_key, in_wandb_sweep
 from kd_lightning.files import write
 
 log = logging.getLogger("kd_lightning")
@@ -78,13 +78,12 @@ def _wandb(folder: Path, mode: str | None, offline: bool) -> dict[str, Any]:
         # Lightning says so by an environment variable alone, which a session that wandb has begun does not read again.
         "mode": "offline" if offline else mode,
         "id": None if in_wandb_sweep() else run,  # wandb takes the agent's, and warns of any other
-        "settings": {"init_timeout": PATIENCE, "finish_timeout": UPLOAD_PATIENCE},
+        "settings": {
+            "init_timeout": PATIENCE,
+            "finish_timeout": UPLOAD_PATIENCE,
+            "finish_timeout_raises": True,  # the stage says what to do
+        },
     }
-
-
-def in_wandb_sweep() -> bool:
-    """Whether an agent of a wandb sweep has started this process."""
-    return bool(os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID"))
 
 
 def _run_id(folder: Path) -> str:

@@ -1,6 +1,7 @@
 """Sweeps of wandb: what an agent types is understood, and a trial logs into the run that the agent has prepared."""
 
 import copy
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import yaml
 from hydra import compose, initialize_config_dir
 from wandb_files import close_wandb, read_logged
 
+from kd_lightning.experiment.command import INTERRUPTED, stop
 from kd_lightning.experiment.compose import Request, conf_folder, flat, forbid_shadowed_words, stage_config
 from kd_lightning.experiment.loggers import build_loggers
 from kd_lightning.metrics.scores import is_better
+from kd_lightning.stages import closed_wandb
 
 SWEEPS = sorted(conf_folder().glob("wandb_sweep/*.yaml"))
 
@@ -121,6 +124,27 @@ def test_a_trial_logs_into_the_run_that_the_agent_has_prepared(agent, tmp_path):
     assert logged.config["transfer"] == "standardised"
     assert logged.config["optimizer"] == {"lr": 0.02}  # what was trained
     assert logged.config["words"] == {"transfer": "standardised"}
+
+
+def test_a_trial_that_is_stopped_early_has_not_failed(agent, tmp_path, monkeypatch):
+    """wandb's search leaves out what failed, and its agent gives up after a few failures."""
+
+    def stopped() -> int | None:
+        folder = tmp_path / os.environ["WANDB_RUN_ID"]
+        folder.mkdir()
+        with pytest.raises(KeyboardInterrupt), closed_wandb():  # noqa: PT012
+            loggers(folder)
+            raise KeyboardInterrupt
+        close_wandb()
+        with pytest.raises(SystemExit) as ended:
+            stop()
+        assert read_logged(folder).exit_code == min(1, ended.value.code)
+        return ended.value.code
+
+    assert stopped() == 0
+    monkeypatch.setenv("WANDB_RUN_ID", "by_hand")
+    monkeypatch.delenv("WANDB_SWEEP_ID")
+    assert stopped() == INTERRUPTED
 
 
 def test_two_trials_in_one_folder_are_refused(agent, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Whether wandb may be asked: a key in the environment, or the one that ``wandb login`` has left."""
+"""Who has started this process, and whether wandb may be asked: nothing here imports torch."""
 
 import netrc
 import os
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 
 def has_wandb_key() -> bool:
-    """Whether there is a key for the server that wandb is set to."""
+    """Whether there is a key: in the environment, or the one that ``wandb login`` has left."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     try:
@@ -19,3 +19,8 @@ def has_wandb_key() -> bool:
 
     # A server of one's own, and that of wandb by its new name.
     return urlsplit(wandb_setup.singleton().settings.base_url).netloc in hosts
+
+
+def in_wandb_sweep() -> bool:
+    """Whether an agent of a wandb sweep has started this process, for the run that it names."""
+    return bool(os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID"))
