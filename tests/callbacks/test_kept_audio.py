@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
+import wandb
+from pytorch_lightning.loggers import WandbLogger
+from wandb_files import close_wandb, read_logged
 
 from kd_lightning.callbacks.kept_audio import KeptAudio
 from kd_lightning.corpora.batches import KeywordBatch
@@ -36,7 +39,7 @@ def module():
 
 
 def test_the_worst_utterances_are_kept_as_they_were_heard(module, tmp_path) -> None:
-    trainer = SimpleNamespace(default_root_dir=str(tmp_path))
+    trainer = SimpleNamespace(default_root_dir=str(tmp_path), loggers=[])
     kept = KeptAudio(most=2)
     kept.on_test_start(trainer, module)
     outputs = {"cut/1": "a b c", "cut/2": "x y z", "cut/3": "a b", "cut/4": "a y z"}
@@ -60,7 +63,7 @@ def clips(cuts: list[str]) -> KeywordBatch:
 
 
 def test_of_clips_of_words_the_surest_mistakes_are_kept(module, tmp_path) -> None:
-    trainer = SimpleNamespace(default_root_dir=str(tmp_path))
+    trainer = SimpleNamespace(default_root_dir=str(tmp_path), loggers=[])
     kept = KeptAudio(most=2)
     heard = {"yes/1": ("yes", 1.0), "yes/2": ("no", 0.5), "yes/3": ("go", 0.9), "yes/4": ("no", 0.7)}
     module.predictions = [
@@ -75,9 +78,29 @@ def test_of_clips_of_words_the_surest_mistakes_are_kept(module, tmp_path) -> Non
 
 
 def test_the_keywords_of_a_recogniser_are_not_kept(module, tmp_path) -> None:
-    trainer = SimpleNamespace(default_root_dir=str(tmp_path))
+    trainer = SimpleNamespace(default_root_dir=str(tmp_path), loggers=[])
     kept = KeptAudio()
     module.predictions = [{"reference": "a b c", "output": "a"}]
     kept.on_test_batch_end(trainer, module, None, clips(["yes/1"]), 0, 1)
     kept.on_test_end(trainer, module)
     assert not (tmp_path / "audio").exists()
+
+
+def test_wandb_holds_the_worst_few_with_what_was_said(module, tmp_path, monkeypatch) -> None:
+    for name, value in {"MODE": "offline", "SILENT": "true"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    wandb.teardown()
+    logger = WandbLogger(project="p", save_dir=str(tmp_path), offline=True)
+    trainer = SimpleNamespace(default_root_dir=str(tmp_path), loggers=[logger], global_step=7)
+    kept = KeptAudio()
+    kept.on_test_start(trainer, module)
+    module.predictions += [
+        {"reference": "a b c", "output": "x y z"},
+        {"reference": "a b c", "output": "a b c"},
+    ]
+    kept.on_test_batch_end(trainer, module, None, batch(["cut/1", "cut/2"], [300, 200]), 0)
+    kept.on_test_end(trainer, module)
+    close_wandb()
+    sounds = (tmp_path / "wandb").glob("offline-run-*/files/media/audio/samples/worst_*.wav")
+    assert sorted(sf.info(path).frames for path in sounds) == [200, 300]
+    assert read_logged(tmp_path).summary["samples/worst.captions"] == ["a b c -> x y z", "a b c -> a b c"]
