@@ -22,12 +22,14 @@ class TermStart(NamedTuple):
         mean: of the term.
         pull: norm of the weighted term's gradient on the student.
         items: or frames behind it, those that are valid.
+        taught: whether it learns from a teacher.
     """
 
     weight: float
     mean: float
     pull: float
     items: float
+    taught: bool = True
 
 
 class DryStep(NamedTuple):
@@ -60,7 +62,9 @@ def dry_step(distiller: Distiller, batch: Any) -> DryStep:
         if mean.requires_grad and student:
             gradients = torch.autograd.grad(weight * mean, student, retain_graph=True, allow_unused=True)
             pull = float(torch.nn.utils.get_total_norm([each for each in gradients if each is not None]))
-        terms[key] = TermStart(weight, float(mean.detach()), pull, float(summed.count))
+        terms[key] = TermStart(
+            weight, float(mean.detach()), pull, float(summed.count), bool(term.needs_teacher)
+        )
     return DryStep(step, terms)
 
 
@@ -85,9 +89,12 @@ def of_terms(
     pulls = {key: one.pull for key, one in terms.items() if one.weight and one.items}
     clipped = f", clipped at {clip:g} all together" if clip else ""
     yield ok("gradient", ", ".join(f"{key} {pull:.2g}" for key, pull in pulls.items()) + clipped)
-    if empty := [key for key, one in terms.items() if not one.items]:
+    empty = {key: one.taught for key, one in terms.items() if not one.items}
+    if seen := [key for key, taught in empty.items() if not taught]:
+        yield ok("terms", f"{', '.join(seen)} met nothing labelled in the first batch")
+    if lost := [key for key, taught in empty.items() if taught]:
         yield (ok if untaught else warning)(
-            "terms", f"{', '.join(empty)} found nothing to learn in the first batch"
+            "terms", f"{', '.join(lost)} found nothing of the teacher's to learn in the first batch"
         )
     if len(pulls) > 1 and not untaught:
         yield from _dominated(pulls)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from kd_lightning.checks.costs import Costs, in_time
 from kd_lightning.checks.learning_curve import fit
-from kd_lightning.checks.prediction import Prediction, Verdict, predict
+from kd_lightning.checks.prediction import Prediction, Verdict, predict, recipes_of
 from kd_lightning.checks.proxies import Plan, baselines, mistakes, seconds_of, teacher_error
 from kd_lightning.experiment.compose import Request, stage_config
 from kd_lightning.reports.formats import Unit
@@ -59,7 +59,8 @@ def predict_payoff(
             errors.setdefault(fraction, []).append(error)
             console.print(f"  labelled fraction {fraction:g}, seed {seed}: {unit.written(error)} {unit.name}")
     labelled = float(distill["corpus"]["labelled_fraction"])
-    prediction = predict(fit(errors), labelled, taught_by, mistakes(distill["monitor"], taught_by))
+    wrong, recipes = mistakes(distill["monitor"], taught_by), recipes_of(distill["task"])
+    prediction = predict(fit(errors), labelled, taught_by, wrong, recipes)
     console.print(rich_table(errors_table(errors, unit)))
     for line in sentences(prediction, labelled, taught_by, unit, plan.share):
         console.print(line)

@@ -9,7 +9,7 @@ fraction
 because labels that are right with probability 1 - e and say nothing otherwise are worth (1 - e)^2 as many right ones
 (Angluin and Laird, "Learning from Noisy Examples", 1988, whose (1 - 2e)^2 is for two classes; with many classes a wrong
 label seldom points to the same one). Distilled, the student is predicted at error(f') (1 + r), and never below the
-teacher's own error. r is what a recipe costs or gives beside labels, see ``RECIPE``.
+teacher's own error. r is what a recipe costs or gives beside labels, measured here (``KEYWORD_RECIPES``).
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ import numpy as np
 from kd_lightning.checks.learning_curve import Curves, Floats
 from kd_lightning.metrics.intervals import Estimate
 
-# Mean and standard deviation of r over thirteen recipes for keyword spotting, at a tenth of the labels and at all of
-# them, five seeds an arm (tests/benchmarks/kws.py): most lie from -2 to +9 %, two with bad weights at +16 and +24 %.
-RECIPE = (0.04, 0.06)
+# Mean and standard deviation of r. Keyword spotting: thirteen recipes at a tenth of the labels and at all of them, five
+# seeds an arm (tests/benchmarks/kws.py); most lie from -2 to +9 %, two with bad weights at +16 and +24 %. Elsewhere:
+# what seven recipes of recognition did with a quarter of the transcripts and all (tests/benchmarks/asr.py), from -14 to
+# +32 %: what a teacher says of frames also makes a student learn faster, and its sentences alone may teach it less.
+KEYWORD_RECIPES = (0.04, 0.06)
+OTHER_RECIPES = (0.06, 0.15)
 # A teacher that takes away less than this share of the baseline's errors is not worth its training.
 WORTH = 0.1
 
@@ -70,8 +73,18 @@ def effective_fraction(labelled: float, mistakes: float) -> float:
     return labelled + (1 - labelled) * (1 - min(mistakes, 1.0)) ** 2
 
 
+def recipes_of(task: str) -> tuple[float, float]:
+    """Mean and standard deviation of r for a task, as far as they were measured."""
+    return KEYWORD_RECIPES if task == "keyword" else OTHER_RECIPES
+
+
 def predict(
-    curves: Curves, labelled: float, teacher_error: float, mistakes: float, seed: int = 0
+    curves: Curves,
+    labelled: float,
+    teacher_error: float,
+    mistakes: float,
+    recipes: tuple[float, float] = KEYWORD_RECIPES,
+    seed: int = 0,
 ) -> Prediction:
     """What a teacher is worth.
 
@@ -81,13 +94,14 @@ def predict(
         teacher_error: in the metric of the curves.
         mistakes: the share of its answers that are wrong: the same for error rates, and 0 where nothing is right or
             wrong (decibels).
+        recipes: mean and standard deviation of r.
         seed: makes the draw repeatable.
     """
     effective = effective_fraction(labelled, mistakes)
     rng = np.random.default_rng(seed)
-    recipe = 1 + rng.normal(*RECIPE, len(curves.floor))
+    beside = 1 + rng.normal(*recipes, len(curves.floor))
     baseline = curves.at(labelled)
-    distilled = np.maximum(curves.at(effective) * recipe, teacher_error)
+    distilled = np.maximum(curves.at(effective) * beside, teacher_error)
     return Prediction(_of(baseline), _of(distilled), _of(baseline - distilled), effective)
 
 

@@ -39,6 +39,8 @@ def test_a_term_that_finds_nothing_is_said_unless_its_teacher_knows_nothing():
     terms = {"a": TermStart(1.0, 1.0, 1.0, 8), "b": TermStart(1.0, 0.0, 0.0, 0)}
     assert (Level.WARNING, "terms") in levels(terms)
     assert (Level.WARNING, "terms") not in levels(terms, untaught=True)
+    unlabelled = {key: one._replace(taught=False) for key, one in terms.items()}
+    assert (Level.OK, "terms") in levels(unlabelled)
 
 
 def test_terms_are_those_that_training_weighs_and_no_weight_moves(config_of, teacher_run, tmp_path):

@@ -5,11 +5,12 @@ import pytest
 
 from kd_lightning.checks.learning_curve import Curves
 from kd_lightning.checks.prediction import (
-    RECIPE,
+    KEYWORD_RECIPES,
     Prediction,
     Verdict,
     effective_fraction,
     predict,
+    recipes_of,
 )
 from kd_lightning.metrics.intervals import Estimate
 
@@ -38,9 +39,11 @@ def test_the_worth_of_labels_falls_as_the_square_of_what_is_right():
 def test_a_perfect_teacher_takes_the_student_down_its_curve():
     found = predict(curves(0.1, 0.03, 0.5), 0.09, 0.0, 0.0)
     assert found.baseline.value == pytest.approx(0.1 + 0.03 / 0.3)
-    assert found.distilled.value == pytest.approx(0.13 * (1 + RECIPE[0]), rel=0.005)
+    assert found.distilled.value == pytest.approx(0.13 * (1 + KEYWORD_RECIPES[0]), rel=0.005)
     # The spread is that of recipes: nothing else is unknown here.
-    assert found.distilled.high - found.distilled.low == pytest.approx(2 * 1.96 * 0.13 * RECIPE[1], rel=0.05)
+    assert found.distilled.high - found.distilled.low == pytest.approx(
+        2 * 1.96 * 0.13 * KEYWORD_RECIPES[1], rel=0.05
+    )
     assert found.verdict is Verdict.PAYS
 
 
@@ -65,3 +68,11 @@ def test_where_all_labels_are_seen_a_teacher_does_not_pay():
 def test_a_verdict_is_that_of_the_interval(gain, verdict):
     sure = Estimate(0.2, 0.2, 0.2)
     assert Prediction(sure, sure, Estimate(*gain), 1.0).verdict is verdict
+
+
+def test_where_recipes_differ_more_less_is_known():
+    found = [
+        predict(curves(0.1, 0.03, 0.5), 0.09, 0.05, 0.05, recipes_of(task)).gain
+        for task in ("keyword", "recognition")
+    ]
+    assert found[1].high - found[1].low > 2 * (found[0].high - found[0].low)
