@@ -159,8 +159,7 @@ def test_a_sweep_reports_each_setting_against_no_transfer(finished, quick_words)
     words = [*quick_words, "stage=distill", f"teacher.run={teacher}", "transfer=none,logits", "seed=0,1"]
     done = command("train", "-m", *words, "hydra.sweep.dir=sweep", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (folder / "sweep").iterdir() if path.is_dir()) == ["0", "1", "2", "3"]
-    assert all((folder / "sweep" / str(job) / "metrics.json").is_file() for job in range(4))
+    assert len(list((folder / "sweep").glob("*/metrics.json"))) == 4
     done = command("report", "runs=sweep", cwd=folder)
     assert done.returncode == 0, done.stderr
     sweep = json.loads((folder / "sweep" / "report" / "comparison.json").read_text())
@@ -174,7 +173,7 @@ def test_two_jobs_of_a_sweep_run_at_once_with_joblib(finished, quick_words):
     words = [*quick_words, "stage=baseline", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     done = command("train", "-m", *words, "hydra.sweep.dir=joblib", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert all((folder / "joblib" / str(job) / "metrics.json").is_file() for job in range(2))
+    assert len(list((folder / "joblib").glob("*/metrics.json"))) == 2
 
 
 def test_a_device_that_is_not_there_is_one_message(quick_words, tmp_path):
@@ -193,8 +192,8 @@ def test_a_job_that_fails_does_not_stop_the_sweep(finished, quick_words):
     done = command("train", "-m", *words, cwd=folder)
     assert done.returncode == 1
     assert "the loss is not finite" in done.stderr
-    assert not (folder / "failing" / "0" / "metrics.json").exists()
-    assert (folder / "failing" / "1" / "metrics.json").is_file()
+    (finished,) = (folder / "failing").glob("*/metrics.json")
+    assert json.loads((finished.parent / "config.json").read_text())["optimizer"]["lr"] == 0.01
 
 
 def test_a_sweep_that_would_start_ranks_is_refused(finished, quick_words):

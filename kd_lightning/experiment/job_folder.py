@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 
 LONGEST_VALUE = 32
-LONGEST_NAME = 160
+LONGEST_NAME = 200
 DIGEST = 8
 
 
@@ -35,7 +35,7 @@ def job_folder(words: Iterable[str]) -> str:
 def _shortened(word: str) -> str:
     """A word for a file name; paths and lists end in what tells them apart."""
     key, equals, value = word.partition("=")
-    shown = re.sub(r"[^\w.+~-]+", "-", value).strip("-")
+    shown = re.sub(r"[^\w.+~-]+", "-", value, flags=re.ASCII).strip("-")
     if len(shown) > LONGEST_VALUE:
         shown = shown[-LONGEST_VALUE:].partition("-")[2] or shown[-LONGEST_VALUE:]
     return key.replace("/", "-") + equals + shown

@@ -80,7 +80,7 @@ def _sections(group: dict[str, Any], place: int, groups: int) -> list[Section]:
         Section(
             f"Settings{of}",
             told,
-            [settings(group), over_speakers(group)],
+            [settings(group, apart=True), over_speakers(group)],
             [
                 plot(
                     f"settings{end}",
@@ -95,7 +95,7 @@ def _sections(group: dict[str, Any], place: int, groups: int) -> list[Section]:
         _cost_plot(group, cost, end) for cost in COSTS if any(cost in row["front"] for row in group["rows"])
     ]
     if drawn:
-        sections.append(Section(f"Pareto front{of}", [], [front(group)], drawn))
+        sections.append(Section(f"Pareto front{of}", [], [front(group, apart=True)], drawn))
     if group["importance"]:
         sections.append(Section(f"Which key mattered{of}", what_mattered(group), [keys(group)], []))
     return sections

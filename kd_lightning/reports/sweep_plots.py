@@ -14,7 +14,7 @@ from kd_lightning.reports.task import Task
 from kd_lightning.reports.theme import Theme, new_figure, open_axes
 
 WRITTEN = {"size_bytes": size, "macs": magnitude, "latency": lambda value: f"{value:.3g} ms"}
-LONGEST = 56
+LONGEST = 100
 
 
 def metric_against_cost(sweep: dict[str, Any], task: Task[Any], cost: str, theme: Theme) -> Figure:

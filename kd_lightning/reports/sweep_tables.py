@@ -1,5 +1,6 @@
 """The tables of a sweep, once for the terminal, Markdown and the page."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from kd_lightning.reports.formats import UNKNOWN, count, magnitude, milliseconds, plain, size
@@ -8,33 +9,43 @@ from kd_lightning.reports.pareto import COSTS
 from kd_lightning.reports.settings import REFERENCE
 from kd_lightning.reports.table import Table
 
+# Of a value in a column of its own; the end of a path tells it apart.
+LONGEST_VALUE = 28
 
-def settings(sweep: dict[str, Any]) -> Table:
-    """One row a setting."""
+
+def settings(sweep: dict[str, Any], apart: bool = False) -> Table:
+    """One row a setting.
+
+    Args:
+        sweep: from ``compare_settings``.
+        apart: a column a swept key, to sort by, where there is room for them; else one for the whole setting.
+    """
     task = task_of(sweep["task"])
     direction = f", {task.direction}" if task.direction else ""
+    heads, names = _named(sweep, sweep["rows"], apart)
+    cut_off = any(row["unfinished"] for row in sweep["rows"])
     return Table(
         "Settings",
         [
-            "setting",
+            *heads,
             f"{task.main.head(task.called)} [95 %]",
             *task.others.values(),
             f"{task.main.differences} over {REFERENCE} [95 %]{direction}",
             "seeds",
-            "unfinished",
+            *(["unfinished"] if cut_off else []),
         ],
         [
             [
-                plain(row["setting"]),
+                *name,
                 task.main.written(row["metrics"].get(task.metric), row["intervals"].get(task.metric)),
                 *(task.unit(key).written(row["metrics"].get(key)) for key in task.others),
                 task.main.signed(row["difference"]["value"], row["difference"]["interval"])
                 if row["difference"]
                 else "",
                 count(len(row["seeds"])),
-                count(len(row["unfinished"])) if row["unfinished"] else "",
+                *([count(len(row["unfinished"]))] if cut_off else []),
             ]
-            for row in sweep["rows"]
+            for row, name in zip(sweep["rows"], names, strict=True)
         ],
         "Mean over seeds with Student's t interval. Equal seeds are paired, others compared by Welch's.",
     )
@@ -44,36 +55,44 @@ def over_speakers(sweep: dict[str, Any]) -> Table:
     """The same means, with intervals that hold for other speakers too."""
     task = task_of(sweep["task"])
     metric = task.metric
+    rows = [row for row in sweep["rows"] if row["seeds"]]
+    heads, names = _named(sweep, rows, apart=True)
     return Table(
         "For other speakers",
         [
-            "setting",
+            *heads,
             f"{task.main.head(task.called)} [95 %]",
             f"{task.main.differences} over {REFERENCE} [95 %]",
         ],
         [
             [
-                plain(row["setting"]),
+                *name,
                 task.main.written(row["metrics"].get(metric), row["over_speakers"]),
                 task.main.signed(row["difference"]["value"], row["difference"]["over_speakers"])
                 if row["difference"]
                 else "",
             ]
-            for row in sweep["rows"]
-            if row["seeds"]
+            for row, name in zip(rows, names, strict=True)
         ],
         "Seeds and test speakers resampled together (pigeonhole bootstrap, Owen 2007; cuts, where there are fewer than "
         "five speakers): another test set would have other speakers. Of one seed, over speakers alone.",
     )
 
 
-def front(sweep: dict[str, Any]) -> Table:
-    """The settings that no other beats at their cost or below, the smallest first, numbered as in the plots."""
+def front(sweep: dict[str, Any], apart: bool = False) -> Table:
+    """The settings that no other beats at their cost or below, the smallest first, numbered as in the plots.
+
+    Args:
+        sweep: from ``compare_settings``.
+        apart: as for ``settings``.
+    """
     task = task_of(sweep["task"])
+    rows = on_front(sweep)
+    heads, names = _named(sweep, rows, apart)
     return Table(
         "Pareto front",
         [
-            "setting",
+            *heads,
             f"{task.main.head(task.called)} [95 %]",
             "size",
             "MACs",
@@ -82,18 +101,36 @@ def front(sweep: dict[str, Any]) -> Table:
         ],
         [
             [
-                f"{place}. {plain(row['setting'])}",
+                f"{place}. {name[0]}",
+                *name[1:],
                 task.main.written(row["metrics"].get(task.metric), row["intervals"].get(task.metric)),
                 size(row["size_bytes"]),
                 magnitude(row["macs"]),
                 milliseconds(row["latency_ms"]["p50"], row["latency_ms"]["p95"]),
                 ", ".join(COSTS[cost] for cost in row["front"]),
             ]
-            for place, row in enumerate(on_front(sweep), start=1)
+            for place, (row, name) in enumerate(zip(rows, names, strict=True), start=1)
         ],
         "Nothing that costs as little is better. By means: where intervals overlap, the cheaper one may be as good. "
         "Latency is the median over all runs of a network.",
     )
+
+
+def _named(
+    sweep: dict[str, Any], rows: Sequence[dict[str, Any]], apart: bool
+) -> tuple[list[str], list[list[str]]]:
+    """The heads of the columns that name settings, and what stands in them."""
+    own = [[word for word in row["overrides"] if word not in sweep["common"]] for row in sweep["rows"]]
+    keys = list(dict.fromkeys(word.partition("=")[0] for words in own for word in words))
+    if not apart or not keys:
+        return ["setting"], [[plain(row["setting"])] for row in rows]
+    told = [dict(word.partition("=")[::2] for word in row["overrides"]) for row in rows]
+    return [plain(key) for key in keys], [[_ending(words.get(key, "")) for key in keys] for words in told]
+
+
+def _ending(value: str) -> str:
+    shown = plain(value)
+    return shown if len(shown) <= LONGEST_VALUE else "\N{HORIZONTAL ELLIPSIS}" + shown[1 - LONGEST_VALUE :]
 
 
 def on_front(sweep: dict[str, Any]) -> list[dict[str, Any]]:
@@ -149,7 +186,7 @@ def verdict(key: dict[str, Any], noise_from: str | None) -> str:
         return f"cannot be told: changes along with {along}"
     if noise_from is None:
         return "cannot be told: add seeds"
-    return f"matters: {plain(key['best'])} over {plain(key['worst'])}" if key["matters"] else NOISE
+    return "matters" if key["matters"] else NOISE
 
 
 def chance(p: float | None) -> str:

@@ -274,7 +274,7 @@ def test_the_report_names_the_front_and_the_key_that_mattered(write_sweep):
     report = write_sweep_report(folder)
     assert {path.name for path in report.glob("front_*.png")} == {"front_size.png", "front_macs.png"}
     text = (report / "comparison.md").read_text()
-    assert "1. student=small transfer=logits" in text
+    assert "| 1. small | logits | 80.0 " in text
     assert "transfer explains 9" in text
     assert "student: no more than noise." in text
 
