@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
-from matplotlib.ticker import Formatter, FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
@@ -50,8 +50,12 @@ def metric_against_size(comparison: dict[str, Any], task: Task[Any], theme: Them
     axes.margins(x=0.25, y=0.15)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value)))
     low, high = axes.get_xlim()
-    few = FuncFormatter(lambda value, _: size(value)) if high / low < 12 else NullFormatter()
-    axes.xaxis.set_minor_formatter(few)
+    # Over less than two powers of ten, those alone would be too few numbers on the axis.
+    if high / low > 4:
+        axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axes.tick_params(axis="x", which="minor", pad=5)  # on one line with the powers
+    between = FuncFormatter(lambda value, _: size(value)) if high / low < 100 else NullFormatter()
+    axes.xaxis.set_minor_formatter(between)
     axes.yaxis.set_major_formatter(_numbers(task))
     better = " (lower is better)" if task.lower_is_better else ""
     axes.set(

@@ -146,7 +146,8 @@ def setting(comparison: dict[str, Any]) -> str:
     parts += task.inventory(corpus)
     if corpus["labelled_fraction"] is not None:
         parts.append(f"students see {100 * corpus['labelled_fraction']:.3g} % of the {task.labels}")
-    parts.append(f"{count(corpus['test_cuts'])} test cuts of {count(corpus['test_speakers'])} speakers")
+    speakers = "one speaker" if corpus["test_speakers"] == 1 else f"{count(corpus['test_speakers'])} speakers"
+    parts.append(f"{count(corpus['test_cuts'])} test cuts of {speakers}")
     return " · ".join(parts)
 
 
