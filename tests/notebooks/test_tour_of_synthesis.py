@@ -15,10 +15,12 @@ TINY = {
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_notebook_lets_every_stage_be_heard(tour, tmp_path):
+def test_the_notebook_lets_every_stage_be_heard(tour, voice_root, tmp_path):
     for experiment, networks in TINY.items():
         words = (
             *(f"experiment={experiment}", "debug=tiny", "trainer.enable_progress_bar=false", *networks),
+            *(f"corpus.root={voice_root}", "corpus.labelled_fraction=0.5"),
+            *("corpus.parts.validation=[dev-clean]", "corpus.parts.test=[test-clean]"),
             *(f"paths.data={tmp_path / 'data'}", f"paths.runs={tmp_path / 'runs'}"),
             *("callbacks.speech.most=2", "callbacks.speech.every_epochs=1"),
         )
