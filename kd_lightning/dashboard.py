@@ -64,12 +64,12 @@ def _write_page(folder: Path, pipeline: bool) -> Path:
 
 
 def _run_folders(folder: Path, pipeline: bool) -> list[Path]:
-    """The stages of a pipeline, with a teacher from elsewhere, or the jobs of a sweep."""
+    """The finished stages of a pipeline, with a teacher from elsewhere, or all jobs of a sweep."""
     from kd_lightning.reports.comparison import read_stages
 
     if pipeline:
         return [run.folder for run in read_stages(folder)[0].values()]
-    return sorted(path.parent for path in folder.glob("*/metrics.json"))
+    return sorted(path.parent for path in folder.glob("*/config.json"))
 
 
 def _show_in_wandb(folder: Path, pipeline: bool, logged: list[WandbRun], entity: str | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from kd_lightning.experiment.job_folder import job_folder
+from kd_lightning.experiment.wandb_environment import in_wandb_sweep
 
 STAGES = ("teacher", "assistant", "baseline", "distill", "finetune")
 
@@ -35,7 +36,8 @@ IGNORED = {
 # What may change between two starts of the same run: where things lie, how it is watched, how fast it is fed.
 # Of the runs that it builds on, the weights are compared, not the place (`sources`).
 FREE_TO_CHANGE = (
-    *("paths", "logger", "name", "folder", "overrides", "save_every_steps", "callbacks.progress"),
+    *("paths", "logger", "name", "folder", "overrides", "save_every_steps"),
+    *("callbacks.progress", "callbacks.audio", "callbacks.speech"),
     *("corpus.workers", "corpus.data", "corpus.clips.workers", "corpus.clips.data"),
     *("student.run", "teacher.run", "teacher.checkpoint", "aligner", "labels.audio"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary"),
@@ -135,7 +137,7 @@ def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
     _make_absolute(resolved["student"])
     _without_nulls(resolved["distiller"])
     resolved["overrides"] = (
-        list(request.overrides) if request.job_folder is None else telling(request.overrides)
+        telling(request.overrides) if request.job_folder or in_wandb_sweep() else list(request.overrides)
     )
     config_of_stage = {str(key): value for key, value in resolved.items()}
     _make_absolute(config_of_stage, ("aligner",))

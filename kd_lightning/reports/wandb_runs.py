@@ -1,7 +1,7 @@
 """The wandb runs that belong to run folders: what they are called there, what they hold, what is not sent yet."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ _MEDIUM = re.compile(r"(.+)_\d+_[0-9a-f]+")
 
 
 class WandbRun(NamedTuple):
-    """A finished run folder that is also a run in wandb.
+    """A run folder that is also a run in wandb.
 
     Attributes:
         folder: the run folder.
@@ -21,7 +21,7 @@ class WandbRun(NamedTuple):
         entity: who owns the project; ``None``: the owner of the key.
         unsent: offline runs in the folder that ``wandb sync`` has not sent.
         config: as it was logged.
-        results: as in metrics.json, which is in the run's summary.
+        results: as in metrics.json, which is in the run's summary; empty where the run was stopped before its end.
         curves: keys that were logged while it trained.
         media: keys of sounds and pictures, sounds first.
     """
@@ -38,16 +38,13 @@ class WandbRun(NamedTuple):
 
 
 def wandb_runs(folders: Iterable[Path]) -> list[WandbRun]:
-    """The wandb runs of those finished run folders that were logged to wandb."""
+    """The wandb runs of those run folders that were logged to wandb."""
     return [run for folder in folders if (run := _wandb_run(folder)) is not None]
 
 
 def _wandb_run(folder: Path) -> WandbRun | None:
     kept = folder / ".wandb_id"
-    try:
-        config, results = read_mapping(folder / "config.json"), read_results(folder)
-    except UnreadableRun:
-        return None
+    config, results = _read(read_mapping, folder / "config.json"), _read(read_results, folder)
     project = text(config, "logger", "wandb", "project")
     if project is None or not kept.is_file():
         return None
@@ -63,6 +60,13 @@ def _wandb_run(folder: Path) -> WandbRun | None:
         list(read_curves(folder / "curves.csv")[0]),
         list(dict.fromkeys(key for kind in ("audio", "images") for key in _media(folder, kind))),
     )
+
+
+def _read(read: Callable[[Path], dict[str, Any]], path: Path) -> dict[str, Any]:
+    try:
+        return read(path)
+    except UnreadableRun:
+        return {}
 
 
 def _media(folder: Path, kind: str) -> Iterator[str]:

@@ -89,6 +89,9 @@ def test_every_command_of_a_sweep_is_a_stage_whose_monitor_is_the_metric(path, a
         forbid_shadowed_words(request, (stage,))
         config = stage_config(request, stage)
         assert config["folder"] == f"{tmp_path}/sweep-swept/trial1"
+        assert not any(
+            word.startswith(("folder=", "logger.")) for word in config["overrides"]
+        )  # not a setting
         assert config["monitor"] == sweep["metric"]["name"]
         assert (sweep["metric"]["goal"] == "minimize") == is_better(config["monitor"], 0.0, 1.0)
         told = flat(config)

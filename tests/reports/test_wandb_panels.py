@@ -116,6 +116,9 @@ def test_a_run_that_was_sent_is_not_to_be_sent_again(tmp_path):
     (offline / "run-a.wandb.synced").touch()
     (after,) = wandb_runs([tmp_path])
     assert (before.unsent, after.unsent, after.entity) == ([offline], [], "team")
+    (tmp_path / "metrics.json").unlink()
+    (stopped,) = wandb_runs([tmp_path])
+    assert stopped.results == {}
 
 
 @pytest.mark.parametrize(
