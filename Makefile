@@ -1,10 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help install train train-teacher train-baseline distill label finetune evaluate export report sweep bench bench-quality bench-kws bench-asr bench-tts bench-vocoder lint format test test-all clean
+.PHONY: help install train train-teacher train-baseline distill label finetune evaluate export report sweep doctor search dashboard tune agent bench bench-quality bench-kws bench-asr bench-tts bench-vocoder lint format test test-all clean
 
 PYTHON     ?= python3
 EXPERIMENT ?= speech_commands
 NAME       ?= $(EXPERIMENT)
 ARGS       ?=
+TASK       ?= keyword
 RUN        ?= runs/$(NAME)/finetune
 VENV       := .venv
 BIN        := $(VENV)/bin
@@ -52,6 +53,21 @@ report: install  ## compare the stages of NAME
 sweep: install  ## no transfer against soft targets over three seeds, with the teacher of NAME
 	$(BIN)/python -m kd_lightning.train -m experiment=$(EXPERIMENT) stage=distill \
 	    teacher.run=$(CURDIR)/runs/$(NAME)/teacher transfer=none,logits seed=0,1,2 $(ARGS)
+
+doctor: install  ## whether EXPERIMENT makes sense, before it is trained
+	$(BIN)/python -m kd_lightning.doctor experiment=$(EXPERIMENT) name=$(NAME) $(ARGS)
+
+search: install  ## the best student within ARGS="budget='{size_kb: 100, macs: 5e6}'"
+	$(BIN)/python -m kd_lightning.search experiment=$(EXPERIMENT) name=$(NAME) $(ARGS)
+
+dashboard: install  ## NAME in wandb: workspace and report; without a key the local page
+	$(BIN)/python -m kd_lightning.dashboard runs=runs/$(NAME) $(ARGS)
+
+tune: install  ## a wandb sweep of TASK=keyword, recognition or synthesis; then: make agent SWEEP=<id>
+	$(BIN)/wandb sweep conf/wandb_sweep/$(TASK).yaml
+
+agent: install  ## one agent of a wandb sweep: SWEEP=<entity>/kd_lightning/<id>
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/wandb agent --forward-signals $(SWEEP)
 
 bench: install  ## what is timed, as ratios inside one run
 	$(BIN)/python -m pytest tests/benchmarks -m '' -s --timeout=0 $(ARGS)

@@ -30,7 +30,11 @@ def command(module: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.parametrize(
-    "module", ["train", "pipeline", "label", "evaluate", "export", "report", "synthesize"]
+    "module",
+    [
+        *("train", "pipeline", "label", "evaluate", "export", "report", "synthesize"),
+        *("doctor", "search", "dashboard"),
+    ],
 )
 def test_help_needs_no_torch(module, tmp_path):
     code = "\n".join(
@@ -57,6 +61,7 @@ def test_help_needs_no_torch(module, tmp_path):
         ("train", ["trainer.max_epochs=1"], "type stages.distill.trainer.max_epochs=1"),
         ("train", ["student=nothing"], "Could not find 'student/nothing'"),
         ("evaluate", ["run=nowhere"], "run=nowhere is not a folder"),
+        ("dashboard", ["runs=nowhere"], "runs=nowhere is not a folder"),
         ("export", ["format=onnx"], "say which: run=<folder>"),
         ("report", ["runs=nowhere"], "runs=nowhere is not a folder"),
     ],
