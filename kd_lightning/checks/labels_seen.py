@@ -60,20 +60,23 @@ def _of(loader: Any, datamodule: Any) -> Iterator[Finding]:
     yield ok("labelled", said)
     if not clips:
         return
-    words = Counter(dataset.prepared.words[word] for word in records["word"][places].tolist())
-    every = Counter(dataset.prepared.words[word] for word in records["word"].tolist())
+    # With unknown among the classes all other words are one.
+    names = [word if word in datamodule.classes else "other words" for word in dataset.prepared.words]
+    words = Counter(names[word] for word in records["word"][places].tolist())
+    every = Counter(names[word] for word in records["word"].tolist())
     few = [f"{word} ({words[word]})" for word in every if words[word] < FEWEST]
     if few and len(few) <= len(every) // 2:
         yield warning("labelled", f"few clips of {', '.join(few)}: raise corpus.labelled_fraction")
     elif few:
         yield warning(
             "labelled",
-            f"{len(few)} of {len(every)} words have fewer than {FEWEST} labelled clips: raise corpus.labelled_fraction",
+            f"{len(few)} of {len(every)} classes have fewer than {FEWEST} clips with labels: raise "
+            "corpus.labelled_fraction",
         )
     else:
         fewest, most = min(words.values()), max(words.values())
         count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-        yield ok("labelled", f"{count} clips of each of {len(words)} words")
+        yield ok("labelled", f"{count} clips of each of {len(words)} classes")
 
 
 def padding(datamodule: Any) -> Iterator[Finding]:

@@ -15,13 +15,19 @@ def test_labelled_clips_are_counted(config_of):
     first, words = labels_seen(build_corpus(config_of("baseline", "corpus.labelled_fraction=0.25")))
     # 96 clips of four voices and four words, a second each.
     assert first.says.startswith("24 of 96 cuts (25.0%), 0.0067 of 0.027 hours, 4 of 4 speakers")
-    assert words.says == "6 clips of each of 4 words"
+    assert words.says == "6 clips of each of 4 classes"
 
 
 def test_a_class_with_few_labels_is_said(config_of):
     *_, last = labels_seen(build_corpus(config_of("baseline", "corpus.labelled_fraction=0.1")))
     assert last.level is Level.WARNING
-    assert "4 of 4 words have fewer than 5 labelled clips" in last.says
+    assert "4 of 4 classes have fewer than 5 clips with labels" in last.says
+
+
+def test_words_that_are_no_classes_are_one(config_of):
+    words = ("corpus.words=[yes]", "corpus.unknown=true", "corpus.labelled_fraction=0.25")
+    _, last = labels_seen(build_corpus(config_of("baseline", *words)))
+    assert last.says == "6 clips of each of 2 classes"
 
 
 def test_clips_have_no_padding(config_of):
