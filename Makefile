@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install train train-teacher train-baseline distill label finetune evaluate export report sweep doctor search dashboard tune agent bench bench-quality bench-kws bench-asr bench-tts bench-vocoder lint format test test-all clean
+.PHONY: help install train train-teacher train-baseline distill label finetune evaluate export report sweep sweep-teachers doctor search dashboard tune agent bench bench-quality bench-kws bench-asr bench-tts bench-vocoder lint format test test-all clean
 
 PYTHON     ?= python3
 EXPERIMENT ?= speech_commands
@@ -53,6 +53,15 @@ report: install  ## compare the stages of NAME
 sweep: install  ## no transfer against soft targets over three seeds, with the teacher of NAME
 	$(BIN)/python -m kd_lightning.train -m experiment=$(EXPERIMENT) stage=distill \
 	    teacher.run=$(CURDIR)/runs/$(NAME)/teacher transfer=none,logits seed=0,1,2 $(ARGS)
+
+sweep-teachers: install  ## who should teach: small, large, through an assistant, an ensemble
+	for teacher in tc_resnet8 tc_resnet14; do \
+	    $(BIN)/python -m kd_lightning.train experiment=speech_commands_teachers stage=teacher teacher=$$teacher \
+	        name=teachers/$$teacher $(ARGS) || exit 1; done
+	$(BIN)/python -m kd_lightning.train experiment=speech_commands_teachers stage=assistant name=teachers/through_assistant $(ARGS)
+	$(BIN)/python -m kd_lightning.train -m experiment=speech_commands_teachers $(ARGS)
+	$(BIN)/python -m kd_lightning.train -m experiment=speech_commands_teachers transfer=none taught_by=large $(ARGS)
+	$(BIN)/python -m kd_lightning.report runs=multirun/speech_commands_teachers
 
 doctor: install  ## whether EXPERIMENT makes sense, before it is trained
 	$(BIN)/python -m kd_lightning.doctor experiment=$(EXPERIMENT) name=$(NAME) $(ARGS)
