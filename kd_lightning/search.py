@@ -27,7 +27,7 @@ USAGE = """usage: python -m kd_lightning.search budget='{size_kb: 100, macs: 5e6
 
   budget='{…}'        what the student may cost at most: size_kb (float32 weights), params, macs (of a clip; of a second
                       of audio for other tasks than keyword spotting), latency_ms, real_time_factor (one thread, here)
-  proxy=0.25          the last of the short runs that rank the students, as a share of distill's epochs
+  proxy=0.5           the last of the short runs that rank the students, as a share of distill's epochs
   train=false         the table of what fits, and no training
   student=tc_resnet8  this student alone, in all its sizes
   ladders.<student>=  sizes to try: '{width: 0.05, depth: [8, 14]}', as in conf/search/<task>.yaml
@@ -67,6 +67,8 @@ def search(request: Request, words: dict[str, Any]) -> None:
     share = settings["proxy"]
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
         raise ValueError(f"proxy={share}: the share of distill's epochs, above 0 and at most 1")
+    if not isinstance(settings["train"], bool):
+        raise ValueError(f"train={settings['train']}: true, or false for the table alone")
     folder = Path(config["folder"]).parent / "search"
     typed = typed_student(request)
     students = student_names() if typed is None else [typed]

@@ -67,10 +67,19 @@ def test_a_budget_that_nothing_fits_trains_nothing_and_says_who_is_nearest(reque
     assert not list(tmp_path.rglob("config.json"))
 
 
-@pytest.mark.parametrize("proxy", [0, 1.5, "half", True])
-def test_a_share_that_is_none_is_refused(request_of_search, proxy):
-    with pytest.raises(ValueError, match=f"proxy={proxy}"):
-        search(request_of_search, {"budget": {"params": 9000}, "proxy": proxy})
+@pytest.mark.parametrize(
+    "words", [{"proxy": 0}, {"proxy": 1.5}, {"proxy": "half"}, {"proxy": True}, {"train": "later"}]
+)
+def test_settings_that_are_none_are_refused(request_of_search, words):
+    ((key, value),) = words.items()
+    with pytest.raises(ValueError, match=f"{key}={value}"):
+        search(request_of_search, {"budget": {"params": 9000}, **words})
+
+
+def test_the_table_alone_trains_nothing(request_of_search, tmp_path, capsys):
+    search(request_of_search, {"budget": {"size_kb": 280}, "train": False})
+    assert "fits" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "small").rglob("*.*")] == ["candidates.md", "candidates.json"]
 
 
 @pytest.mark.parametrize(

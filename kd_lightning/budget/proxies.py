@@ -28,6 +28,8 @@ from kd_lightning.stages import (
 log = logging.getLogger("kd_lightning")
 
 RESULT = "proxy.json"
+# In fewer steps many a network has not left chance.
+FEWEST_STEPS = 100
 
 
 class Proxy(NamedTuple):
@@ -71,7 +73,7 @@ def rank_by_proxies(
         # Those that were left out before stay behind those that went on.
         left, out = left[:students], left[students:]
         for place, candidate in enumerate(left, start=1):
-            log.info("proxy %d of %d, %d epochs: %s", place, len(left), epochs, candidate.name)
+            log.info("short run %d of %d, epochs=%d: %s", place, len(left), epochs, candidate.name)
             config = shortened(distill(candidate), folder / safe_name(candidate.name), epochs)
             try:
                 proxy = run_proxy(config)
@@ -85,6 +87,11 @@ def rank_by_proxies(
         if not left:
             raise ValueError(f"no student came through its short run: {candidates[0].reasons[0]}")
         sign = 1 if monitor.rpartition("/")[2] in LOWER_IS_BETTER else -1
+        if (steps := max(candidate.steps[epochs] for candidate in left)) < FEWEST_STEPS:
+            log.warning(
+                "short runs of %d steps rank students by how they begin: raise proxy, or train for more epochs",
+                steps,
+            )
         left.sort(key=lambda candidate: sign * candidate.scores[epochs])
         left += out
     for place, candidate in enumerate(left, start=1):

@@ -55,13 +55,13 @@ def table(found: Found) -> Table:
     rows = []
     for candidate in sorted(found.candidates, key=_order):
         costs = [_shown(key, candidate.cost) for key in keys]
-        scores = " > ".join(
+        scores = " → ".join(
             f"{unit.written(score)} ({candidate.steps[epochs]})"
             for epochs, score in sorted(candidate.scores.items())
         )
         shown = [scores or UNKNOWN] if tried else []
         rows.append([candidate.name, *costs, *shown, _verdict(candidate)])
-    limits = ", ".join(f"{key} <= {SHOWN[key](limit)}" for key, limit in found.budget.items())
+    limits = ", ".join(f"{key} {SHOWN[key](limit)}" for key, limit in found.budget.items())
     return Table(
         f"Students within {limits}",
         [

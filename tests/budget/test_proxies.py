@@ -63,6 +63,15 @@ def test_a_student_that_does_not_fit_the_recipe_is_left_out(trained, tmp_path):
     assert candidates[0].reasons == ["failed in its short run: hints: the student has no layer 7"]
 
 
+@pytest.mark.parametrize(("fewest", "warned"), [(400, False), (401, True)])
+def test_runs_that_are_too_short_to_tell_students_apart_are_warned_of(
+    trained, tmp_path, caplog, monkeypatch, fewest, warned
+):
+    monkeypatch.setattr(proxies, "FEWEST_STEPS", fewest)
+    ranked(["0.2", "0.4"], tmp_path, longest=4)
+    assert ("short runs of 400 steps rank students by how they begin" in caplog.text) == warned
+
+
 def test_if_nobody_comes_through_the_first_reason_is_said(trained, tmp_path):
     with pytest.raises(ValueError, match=r"no student came through its short run: .*no layer 7"):
         ranked(["0.99"], tmp_path)
