@@ -86,14 +86,24 @@ def to_int8(exported: onnx.ModelProto, examples: Sequence[Inputs]) -> onnx.Model
 
 
 def rounded_nodes(exported: onnx.ModelProto) -> list[str]:
-    """Names of the network's nodes to round: products with weights, sums of activations, and what lies between."""
+    """Names of the network's nodes to round: products with weights, sums of what is int8, and what lies between."""
     constants = {tensor.name for tensor in exported.graph.initializer}
     of_network = {node.name for node in network_nodes(exported)}
-
-    def is_rounded(node: onnx.NodeProto) -> bool:
+    names: list[str] = []
+    written: set[str] = set()  # tensors that are int8; matrix products write floats
+    for node in nodes_to_products(exported, PRODUCTS):
+        if node.name not in of_network or node.op_type not in (*ARITHMETIC, *HANDED_ON):
+            continue
         of_constants = not constants.isdisjoint(node.input[:2])
         # Products of two activations (attention) and sums with a constant (a bias, positions) stay in float.
-        stays = (node.op_type == "MatMul" and not of_constants) or (node.op_type == "Add" and of_constants)
-        return node.name in of_network and node.op_type in (*ARITHMETIC, *HANDED_ON) and not stays
-
-    return [node.name for node in nodes_to_products(exported, PRODUCTS) if is_rounded(node)]
+        if (node.op_type == "MatMul" and not of_constants) or (node.op_type == "Add" and of_constants):
+            continue
+        of_integers = not written.isdisjoint(node.input)
+        # So do sums of floats alone: rounding shortcuts from layer to layer cost a vocoder five times as much as
+        # rounding all its products, and saves nothing.
+        if node.op_type == "Add" and not of_integers:
+            continue
+        names.append(node.name)
+        if node.op_type == "Conv" or (node.op_type not in PRODUCTS and of_integers):
+            written.update(node.output)
+    return names

@@ -130,6 +130,15 @@ def test_spectra_and_samples_are_not_rounded(vocos: tuple[Vocoder, onnx.ModelPro
     assert not {"QuantizeLinear", "DequantizeLinear"} & kinds
 
 
+def test_shortcuts_between_layers_are_not_rounded(vocos: tuple[Vocoder, onnx.ModelProto]):
+    model, exported = vocos
+    rounded = to_int8(exported, [vocoder_inputs(model, mels(40)[:1])])
+    makers = {name: node.op_type for node in rounded.graph.node for name in node.output}
+    sums = [node for node in rounded.graph.node if node.op_type == "Add"]
+    assert len(sums) >= len(model.network.blocks)
+    assert "DequantizeLinear" not in {makers.get(name) for node in sums for name in node.input}
+
+
 @pytest.mark.slow
 def test_waveglow_can_be_exported():
     model = vocoder(WaveGlow(BINS, HOP, group=8, flows=2, early_every=1, layers=2, channels=6))
