@@ -236,5 +236,5 @@ def test_a_corpus_without_durations_takes_them_from_the_teachers_attention(
     assert torch.equal(step.target.durations.sum(dim=1), step.target.frames)
     saved = torch.load(tmp_path / "quick" / "baseline" / "checkpoints" / "last.ckpt", weights_only=True)
     assert not [key for key in saved["state_dict"] if key.startswith("aligner.")]
-    with pytest.raises(ValueError, match="the corpus has no durations.*set aligner="):
+    with pytest.raises(ValueError, match=r"the corpus has no durations.*set aligner="):
         run_stage(configs["baseline"] | {"aligner": None, "folder": str(tmp_path / "alone")})

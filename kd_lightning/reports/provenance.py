@@ -3,11 +3,11 @@
 import json
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from kd_lightning.reports.formats import UNKNOWN, plain, shortened
 from kd_lightning.reports.html import Block, Section
-from kd_lightning.reports.runs import Run, text, texts
+from kd_lightning.reports.runs import text, texts
 from kd_lightning.reports.table import Table
 
 # Of a config on the page, in characters: a run may be anyone's.
@@ -16,7 +16,16 @@ _MOST_PACKAGES = 12
 _DIRTY = "-dirty"
 
 
-def provenance(runs: Mapping[str, Run]) -> list[dict[str, Any]]:
+class Recorded(Protocol):
+    """A run by what it wrote: config.json and metrics.json."""
+
+    @property
+    def config(self) -> dict[str, Any]: ...
+    @property
+    def results(self) -> dict[str, Any]: ...
+
+
+def provenance(runs: Mapping[str, Recorded]) -> list[dict[str, Any]]:
     """What comparison.json says of where each stage comes from; what a run did not record is None."""
     return [
         {
@@ -28,7 +37,7 @@ def provenance(runs: Mapping[str, Run]) -> list[dict[str, Any]]:
     ]
 
 
-def section(found: list[dict[str, Any]], runs: Mapping[str, Run]) -> Section:
+def section(found: list[dict[str, Any]], runs: Mapping[str, Recorded]) -> Section:
     """The section of the page.
 
     Args:
@@ -43,7 +52,7 @@ def section(found: list[dict[str, Any]], runs: Mapping[str, Run]) -> Section:
     return Section("Where the runs come from", said, shown, [], blocks=configs)
 
 
-def _versions(run: Run) -> dict[str, str]:
+def _versions(run: Recorded) -> dict[str, str]:
     stated = run.results.get("versions")
     named = {str(key): text(stated, key) for key in stated} if isinstance(stated, Mapping) else {}
     return {key: version for key, version in list(named.items())[:_MOST_PACKAGES] if version is not None}
@@ -68,7 +77,7 @@ def _versions_table(found: list[dict[str, Any]]) -> Table:
     )
 
 
-def _commands(found: list[dict[str, Any]], runs: Mapping[str, Run]) -> list[str]:
+def _commands(found: list[dict[str, Any]], runs: Mapping[str, Recorded]) -> list[str]:
     """The command of each stage; stages that one command trained share a line."""
     stages: dict[str, list[str]] = {}
     for one in found:

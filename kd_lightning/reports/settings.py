@@ -57,6 +57,15 @@ def compare_settings(folder: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: when no job has finished; the message says what was looked for, and what was found.
     """
+    return compare_jobs(Path(folder).name, *finished_jobs(folder))
+
+
+def finished_jobs(folder: Path) -> tuple[list[Job], list[LeftOut]]:
+    """The finished runs of a sweep, and what is left out.
+
+    Raises:
+        FileNotFoundError: when no job has finished; the message says what was looked for, and what was found.
+    """
     folder = Path(folder)
     jobs, left_out = read_jobs(folder)
     if not jobs:
@@ -66,13 +75,18 @@ def compare_settings(folder: Path) -> dict[str, Any]:
             f"{folder}: no finished run. Looked for <job>/config.json, metrics.json and predictions.jsonl. "
             f"Found {found + more if found else 'no folder of a job'}."
         )
+    return jobs, left_out
+
+
+def compare_jobs(name: str, jobs: Sequence[Job], left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """As `compare_settings`, of runs that are read already."""
     tests: dict[str, list[Job]] = {}
     for job in jobs:
         tests.setdefault(job.test, []).append(job)
     main, *rest = sorted(tests.values(), key=len, reverse=True)
     others = [_compare(group, []) | {"differs": _differences(main[0], group[0])} for group in rest]
     return {
-        "name": folder.name,
+        "name": name,
         **_compare(main, left_out),
         "jobs": len(jobs) + len(left_out),
         "left_out": [one._asdict() for one in left_out],

@@ -1,15 +1,19 @@
 """Write the report of a sweep: settings over seeds, the Pareto front, and which key mattered."""
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kd_lightning.reports import plots
 from kd_lightning.reports.formats import plain
 from kd_lightning.reports.html import Page, Plot, Section, plot
+from kd_lightning.reports.jobs import Job
 from kd_lightning.reports.known_tasks import task_of
 from kd_lightning.reports.page import write_page
 from kd_lightning.reports.pareto import COSTS
-from kd_lightning.reports.settings import compare_settings
+from kd_lightning.reports.provenance import provenance, section
+from kd_lightning.reports.settings import compare_jobs, finished_jobs
 from kd_lightning.reports.sweep_plots import metric_against_cost
 from kd_lightning.reports.sweep_tables import (
     caution,
@@ -38,19 +42,29 @@ def write_sweep_report(folder: Path) -> Path:
         OSError: when a file cannot be written.
     """
     folder = Path(folder).resolve()
-    sweep = compare_settings(folder)
-    return write_page(folder / "report", sweep, sweep_page(sweep))
+    jobs, left_out = finished_jobs(folder)
+    origins = each_origin(jobs)
+    sweep = compare_jobs(folder.name, jobs, left_out) | {"provenance": provenance(origins)}
+    return write_page(folder / "report", sweep, sweep_page(sweep, origins))
 
 
-def sweep_page(sweep: dict[str, Any]) -> Page:
+def each_origin(jobs: Sequence[Job]) -> dict[str, Job]:
+    """The first run that each code and each set of packages made, by its name: a sweep may have hundreds of runs."""
+    origins: dict[str, Job] = {}
+    for job in jobs:
+        made_by = json.dumps([job.results.get("commit"), job.results.get("versions")], sort_keys=True)
+        origins.setdefault(made_by, job)
+    return {job.name: job for job in origins.values()}
+
+
+def sweep_page(sweep: dict[str, Any], origins: Mapping[str, Job]) -> Page:
     """The page of a sweep; runs over several test sets have their own sections, and no number is compared across."""
     groups = [sweep, *sweep["others"]]
-    sections = [
-        section for place, group in enumerate(groups) for section in _sections(group, place, len(groups))
-    ]
+    sections = [part for place, group in enumerate(groups) for part in _sections(group, place, len(groups))]
     if sweep["left_out"]:
         table = left_out(sweep)
         sections.append(Section(table.title, [], [table], []))
+    sections.append(section(sweep["provenance"], origins))
     fraction = sweep["corpus"]["labelled_fraction"]
     parts = [tested_on(sweep)]
     parts += (

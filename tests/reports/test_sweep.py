@@ -127,6 +127,20 @@ def test_the_report_is_written_and_printed(write_sweep):
     assert "seeds a setting" in text
 
 
+def test_the_page_has_a_config_and_versions_of_each_code_that_made_runs(write_sweep):
+    folder = write_sweep({"transfer=none": NONE, "transfer=logits": LOGITS})
+    for number in range(6):
+        path = folder / str(number) / "metrics.json"
+        made_by = {"commit": "a" * 40 if number < 4 else "b" * 40, "versions": {"torch": "2.11.0"}}
+        path.write_text(json.dumps(json.loads(path.read_text()) | made_by))
+    report = write_sweep_report(folder)
+    found = json.loads((report / "comparison.json").read_text())["provenance"]
+    assert [(one["stage"], one["commit"][0]) for one in found] == [("0", "a"), ("4", "b")]
+    page = (report / "index.html").read_text()
+    assert all(f"Config of {name}" in page for name in ("0", "4"))
+    assert "not trained by the same code" in page
+
+
 def test_every_folder_is_named_with_the_reason(write_sweep):
     folder = write_sweep({"transfer=none": NONE, "transfer=logits": LOGITS})
     (folder / "1" / "metrics.json").unlink()
