@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kd_lightning.experiment.finished import Evaluation
 
-USAGE = """usage: python -m kd_lightning.export run=<folder> [format=onnx] [precision=fp32|fp16|int8] [key=value ...]
+USAGE = """usage: python -m kd_lightning.export run=<folder> [format=onnx|litert] [precision=fp32|fp16|int8] [key=value]
 
 Writes a finished run's network to <run>/deploy/, compares it with PyTorch on the test set and scores it there in ONNX
 Runtime. What goes in and comes out (float32, where nothing else is said):
@@ -33,6 +33,8 @@ last product. int8 rounds the network, not its frontend, calibrated on calibrati
 the training split. Each says what it costs in the task's metric, and what to do where that is more than half a point
 of accuracy or WER, or 0.1 dB. Beside the networks of all precisions lie run.py, which runs them with numpy, soundfile
 and onnxruntime alone, README.md, a model card, and SHA256SUMS.
+format=litert writes a keyword spotter for LiteRT (TensorFlow Lite), precision=fp32|int8, for one waveform at a time,
+measures its memory, and needs LiteRT's converter (make install-litert).
 Further words change the run's config: vocoder= and recogniser= name runs that make mels heard and listen."""
 
 # Largest difference between PyTorch and ONNX Runtime that passes for rounding of floats, and of what.
@@ -56,14 +58,34 @@ class Format(NamedTuple):
         precisions: that it can have.
         ending: of the file's name.
         packages: that writing it needs.
+        install: the command that brings them.
+        tasks: whose networks it holds.
     """
 
     precisions: tuple[str, ...]
     ending: str
     packages: tuple[str, ...]
+    install: str
+    tasks: tuple[str, ...]
 
 
-FORMATS = {"onnx": Format(("fp32", "fp16", "int8"), "onnx", ("onnx", "onnxruntime", "onnxscript"))}
+FORMATS = {
+    "onnx": Format(
+        ("fp32", "fp16", "int8"),
+        "onnx",
+        ("onnx", "onnxruntime", "onnxscript"),
+        "pip install 'kd_lightning[export]'",
+        tuple(COMPARED),
+    ),
+    "litert": Format(
+        ("fp32", "int8"),
+        "tflite",
+        ("onnxruntime", "litert_torch", "ai_edge_quantizer"),
+        # No extra: one of the converter's own parts asks for a version of typing_extensions that wandb refuses.
+        "make install-litert",
+        ("keyword",),
+    ),
+}
 
 
 def export(words: dict[str, Any]) -> None:
@@ -80,7 +102,7 @@ def export(words: dict[str, Any]) -> None:
         raise ValueError(f"calibration_clips={clips}: int8 is calibrated on training clips, at least one")
     for package in FORMATS[form].packages:
         if find_spec(package) is None:
-            raise ValueError(f"{package} is missing: pip install 'kd_lightning[export]'")
+            raise ValueError(f"{package} is missing: {FORMATS[form].install}")
 
     from kd_lightning.deploy.folder import complete
     from kd_lightning.deploy.verdict import KEPT, verdict
@@ -91,15 +113,22 @@ def export(words: dict[str, Any]) -> None:
 
     evaluation = build_evaluation(run, words)
     task = evaluation.task
+    if task not in FORMATS[form].tasks:
+        raise ValueError(
+            f"format={form} is for {', '.join(FORMATS[form].tasks)}, this is {task}: set format=onnx"
+        )
     path = run / "deploy" / f"network_{precision}.{FORMATS[form].ending}"
     examples = training_clips(evaluation, clips or CALIBRATION_CLIPS[task]) if precision == "int8" else []
     with whole(path) as beside:
-        write_onnx(beside, evaluation, precision, examples)
+        if form == "litert":
+            write_litert(beside, evaluation, precision, examples)
+        else:
+            write_onnx(beside, evaluation, precision, examples)
         result = {
             "format": form,
             "precision": precision,
             "file": path.name,
-            **scored(beside, evaluation),
+            **(scored_litert if form == "litert" else scored)(beside, evaluation),
             **heard_through(evaluation.config),
         }
         require_sound(result, task)
@@ -112,6 +141,11 @@ def export(words: dict[str, Any]) -> None:
         f"{'%' if kept.unit == 'points' else kept.unit}, p50 {latency['p50']:.2f} ms, p95 {latency['p95']:.2f} ms, at "
         f"most {result['max_abs_difference']:.1e} from PyTorch\n{verdict(result, task)}"
     )
+    if "peak_memory_bytes" in result:
+        print(
+            f"memory for one clip: {result['peak_memory_bytes'] / 1e6:.1f} MB above the bare runtime; "
+            f"tensor arena {result['arena_bytes'] / 1e6:.1f} MB"
+        )
     if (run.parent / "report").is_dir():
         print(f"now in the report: {write_report(run.parent) / 'index.html'}")
 
@@ -141,6 +175,23 @@ def write_onnx(
     elif precision == "fp16":
         exported = to_fp16(exported)
     save(exported, path, evaluation.classes, evaluation.datamodule.sample_rate, **properties(evaluation))
+
+
+def write_litert(
+    path: Path, evaluation: Evaluation, precision: str, examples: Sequence[dict[str, Tensor]]
+) -> None:
+    """Write a keyword spotter for LiteRT; the arguments are those of :func:`write_onnx`.
+
+    Raises:
+        ValueError: LiteRT cannot express the network.
+    """
+    from kd_lightning.deploy.litert_file import save, to_litert
+    from kd_lightning.deploy.litert_int8 import to_int8
+
+    converted = to_litert(evaluation.model, evaluation.datamodule.clip_samples)
+    if precision == "int8":
+        converted = to_int8(converted, examples)
+    save(converted, path, evaluation.classes, evaluation.datamodule.sample_rate, **properties(evaluation))
 
 
 def write_companions(run: Path, evaluation: Evaluation) -> None:
@@ -247,6 +298,15 @@ def scored(path: Path, evaluation: Evaluation) -> dict[str, Any]:
             return score_recognition(path, model, datamodule, evaluation.classes)
         case model:
             return score_keywords(path, model, datamodule)
+
+
+def scored_litert(path: Path, evaluation: Evaluation) -> dict[str, Any]:
+    """What a keyword spotter's LiteRT file does on the test set, and the memory that it takes."""
+    from kd_lightning.deploy.litert_file import LiteRTSession
+    from kd_lightning.deploy.litert_memory import memory
+    from kd_lightning.deploy.scoring import score_keywords
+
+    return score_keywords(path, evaluation.model, evaluation.datamodule, LiteRTSession) | memory(path)
 
 
 def training_clips(evaluation: Evaluation, count: int) -> list[dict[str, Tensor]]:

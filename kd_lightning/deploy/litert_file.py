@@ -67,6 +67,11 @@ def save(content: bytes, path: Path, classes: Sequence[str], sample_rate: int, *
     ``unzip -p network_fp32.tflite metadata.json`` shows the classes by number, the sample rate, and what else is given.
     """
     model = ModelT.InitFromObj(Model.GetRootAs(content))
+    for buffer in model.buffers:
+        # The quantiser puts large constants behind the graph.
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
     for graph in model.subgraphs:
         shown = {*graph.inputs, *graph.outputs}
         for number, tensor in enumerate(graph.tensors):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -25,16 +25,21 @@ from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.waveform_model import WaveformModel
 
 
-def one_thread(path: Path) -> onnxruntime.InferenceSession:
+class Session(Protocol):
+    """A file, opened by its runtime."""
+
+    def run(self, names: Sequence[str] | None, fed: Mapping[str, np.ndarray], /) -> list[np.ndarray]:
+        """The outputs of these names, or all, of inputs by name."""
+
+
+def one_thread(path: Path) -> Session:
     """The file in ONNX Runtime on one thread of the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def costs(
-    path: Path, session: onnxruntime.InferenceSession, inputs: Mapping[str, Tensor], seconds: float
-) -> dict[str, Any]:
+def costs(path: Path, session: Session, inputs: Mapping[str, Tensor], seconds: float) -> dict[str, Any]:
     """What a file costs: ``size_bytes``, and ``latency_ms`` and ``real_time_factor`` of so many ``clip_seconds``.
 
     Args:
@@ -53,25 +58,28 @@ def costs(
     }
 
 
-def costs_of_a_clip(path: Path, session: onnxruntime.InferenceSession, datamodule: Any) -> dict[str, Any]:
+def costs_of_a_clip(path: Path, session: Session, datamodule: Any) -> dict[str, Any]:
     """:func:`costs` of a file that hears, of a clip as long as the corpus says."""
     samples: int = datamodule.clip_samples
     return costs(path, session, {INPUT: torch.zeros(1, samples)}, samples / datamodule.sample_rate)
 
 
-def score_keywords(path: Path, model: WaveformModel, datamodule: Any) -> dict[str, Any]:
+def score_keywords(
+    path: Path, model: WaveformModel, datamodule: Any, opened: Callable[[Path], Session] = one_thread
+) -> dict[str, Any]:
     """Score a file on the test set and time it on one clip.
 
     Args:
-        path: a file of :mod:`kd_lightning.deploy.onnx_file`.
+        path: a file of :mod:`kd_lightning.deploy.onnx_file`, or what ``opened`` opens.
         model: the network in float that it was made of, in eval mode.
         datamodule: the corpus, set up for testing.
+        opened: opens the file on one thread.
 
     Returns:
         :func:`costs`; ``metrics`` as in a run's metrics.json and ``accuracy_change``, the file's accuracy less the
         network's; 95 % ``intervals`` of both, clustered by speaker; ``max_abs_difference`` of a class score.
     """
-    session = one_thread(path)
+    session = opened(path)
     metrics = keyword_metrics(len(datamodule.classes))
     right: list[tuple[float, float]] = []
     speakers: list[str] = []
