@@ -40,7 +40,8 @@ def clips() -> Tensor:
 @pytest.fixture(scope="module")
 def model(clips: Tensor) -> WaveformModel:
     torch.manual_seed(0)
-    model = WaveformModel(MFCC(), TCResNet(40, len(CLASSES), width=0.5, dropout=0.0)).train()
+    # So many weights that the quantiser puts them behind the graph: from 256 kB on.
+    model = WaveformModel(MFCC(), TCResNet(40, len(CLASSES), width=2.0, dropout=0.0)).train()
     with torch.no_grad():
         model(clips)  # statistics for the BatchNorms
         model.network.head.weight.mul_(100)
@@ -84,11 +85,11 @@ def test_int8_rounds_the_network_and_not_its_frontend(
     interpreter = Interpreter(str(files["int8"]))
     interpreter.allocate_tensors()
     kinds = [each["dtype"] for each in interpreter.get_tensor_details()]
-    assert kinds.count(np.int8) > 20  # ten convolutions and a layer, with their weights
+    assert kinds.count(np.int8) >= 20  # of ten convolutions the weights and what they write
     assert kinds.count(np.float32) > 50  # the spectrum
     away = np.abs(scores(files["int8"], clips) - model(clips).logits.softmax(dim=1).numpy())
     assert 1e-4 < away.mean() < 0.02
-    assert files["int8"].stat().st_size < files["fp32"].stat().st_size
+    assert 256e3 < files["int8"].stat().st_size < files["fp32"].stat().st_size / 2
 
 
 def test_a_clip_says_the_same_whatever_came_before(files: dict[str, Path], clips: Tensor):
