@@ -235,7 +235,7 @@ def test_durations_that_nobody_knows_are_one_line(voice: Path, typed: Typed, tmp
     words = ("stage=baseline", "stages.distill.trainer.max_epochs=1", "stages.finetune.trainer.max_epochs=0")
     message = typed("train", *TTS, *words, f"corpus.root={root}", f"paths.data={tmp_path / 'data'}")
     in_one_line(
-        message, r"the corpus has no durations .* choose a student with a decoder, or a stage with a teacher"
+        message, r"the corpus has no durations .*: set aligner=<run .*>, or choose a student with a decoder"
     )
 
 
