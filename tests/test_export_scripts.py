@@ -1,6 +1,7 @@
 """Deployed folders without the package: their script, where torch cannot be imported, says what the network says."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,12 +60,13 @@ def vocoder(voice: Path, tmp_path: Path) -> Path:
 
 
 def test_a_keyword_spotter_names_the_words_of_clips(teacher_run: Path, corpus_root: Path, tmp_path: Path):
-    export({"run": str(teacher_run)})
+    run = Path(shutil.copytree(teacher_run, tmp_path / "teacher"))
+    export({"run": str(run)})
     clips = sorted(corpus_root.rglob("stop/*.wav"))[:4]
-    model, config = finished_model(teacher_run)
+    model, config = finished_model(run)
     with torch.no_grad():
         scores = [model(read(clip)[0]).logits.softmax(dim=1)[0] for clip in clips]
-    assert run_alone(teacher_run, *clips, cwd=tmp_path).splitlines() == [
+    assert run_alone(run, *clips, cwd=tmp_path).splitlines() == [
         f"{clip}: {config['classes'][int(score.argmax())]} ({score.max():.2f})"
         for clip, score in zip(clips, scores, strict=True)
     ]
