@@ -27,7 +27,12 @@ def test_a_wheel_brings_its_conf_and_its_commands(tmp_path):
         path.relative_to(tmp_path / "site" / "kd_lightning") for path in (tmp_path / "site").rglob("*.yaml")
     }
     assert inside == {path.relative_to(ROOT) for path in (ROOT / "conf").rglob("*.yaml")}
-    assert (tmp_path / "site" / "kd_lightning" / "reports" / "page.html.jinja").is_file()
+    package = tmp_path / "site" / "kd_lightning"
+    assert (package / "reports" / "page.html.jinja").is_file()
+    assert (package / "reports" / "sort.js").is_file()
+    assert (package / "deploy" / "card.md.jinja").is_file()
+    scripts = {path.name for path in (package / "deploy" / "scripts").iterdir()}
+    assert {"audio.py", "keyword.py", "recognition.py", "synthesis.py", "vocoding.py"} <= scripts
     command = f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n" + (
         "from kd_lightning.experiment.compose import conf_folder; print(conf_folder())"
     )
