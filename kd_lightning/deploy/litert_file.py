@@ -47,15 +47,21 @@ def to_litert(model: WaveformModel, clip_samples: int) -> bytes:
         the file's content; the names of its tensors say the modules that they came from.
 
     Raises:
-        ValueError: LiteRT cannot express the network.
+        ValueError: LiteRT cannot express the network, or it is recurrent.
     """
+    name = type(model.network).__name__
+    if any(isinstance(part, nn.RNNBase) for part in model.modules()):
+        # One of a hundred frames was not through after a quarter of an hour.
+        raise ValueError(
+            f"{name} is recurrent: LiteRT's converter writes out each frame and does not get done; set format=onnx"
+        )
     litert_torch.config.show_progress = False
     example = {INPUT: torch.randn(1, clip_samples) * 0.1}
     try:
         converted = litert_torch.convert(_Traced(model).eval(), sample_kwargs=example)
     except (RuntimeError, ValueError, NotImplementedError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), repr(error))
-        raise ValueError(f"LiteRT cannot express {type(model.network).__name__}: {first}") from error
+        raise ValueError(f"LiteRT cannot express {name}: {first}") from error
     content: bytes = converted.model_content()
     return content
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_lightning.frontend.features import MFCC
+from kd_lightning.models.recurrent import RecurrentNetwork
 from kd_lightning.models.tc_resnet import TCResNet
 from kd_lightning.models.waveform_model import WaveformModel
 
@@ -142,3 +143,9 @@ def test_what_litert_cannot_express_is_named():
 
     with pytest.raises(ValueError, match=r"LiteRT cannot express Bessel: .*bessel_j0"):
         to_litert(WaveformModel(MFCC(), Bessel()).eval(), 16000)
+
+
+def test_recurrent_networks_are_sent_to_onnx():
+    network = RecurrentNetwork(40, len(CLASSES), cell="gru")
+    with pytest.raises(ValueError, match=r"RecurrentNetwork is recurrent.*set format=onnx"):
+        to_litert(WaveformModel(MFCC(), network).eval(), 16000)
