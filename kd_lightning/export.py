@@ -34,7 +34,7 @@ the training split. Each says what it costs in the task's metric, and what to do
 of accuracy or WER, or 0.1 dB. Beside the networks of all precisions lie run.py, which runs them with numpy, soundfile
 and onnxruntime alone, README.md, a model card, and SHA256SUMS.
 format=litert writes a keyword spotter for LiteRT (TensorFlow Lite), precision=fp32|int8, for one waveform at a time,
-measures its memory, and needs LiteRT's converter (make install-litert).
+measures its memory, and needs LiteRT's converter (pip install litert-torch, in an environment of its own).
 Further words change the run's config: vocoder= and recogniser= name runs that make mels heard and listen."""
 
 # Largest difference between PyTorch and ONNX Runtime that passes for rounding of floats, and of what.
@@ -82,7 +82,7 @@ FORMATS = {
         "tflite",
         ("onnxruntime", "litert_torch", "ai_edge_quantizer"),
         # No extra: one of the converter's own parts asks for a version of typing_extensions that wandb refuses.
-        "make install-litert",
+        "pip install litert-torch, in an environment of its own",
         ("keyword",),
     ),
 }
