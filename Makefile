@@ -99,14 +99,14 @@ bench-asr: install  ## what each recipe is worth for recognition, over seeds and
 	    $(BIN)/python tests/benchmarks/asr.py train seeds=5 fraction=$$fraction arms=$$arms || exit 1; done; done
 	$(BIN)/python tests/benchmarks/asr.py table
 
-bench-tts: install  ## what a teacher is worth for synthesis, over seeds, with a quarter of the recordings (hours)
+bench-tts: install  ## what a teacher is worth for synthesis, over seeds, with a minute of recordings (hours)
 	for arms in main controls; do \
-	    $(BIN)/python tests/benchmarks/tts.py train seeds=5 fraction=0.25 arms=$$arms $(ARGS) || exit 1; done
+	    $(BIN)/python tests/benchmarks/tts.py train seeds=5 fraction=0.05 arms=$$arms $(ARGS) || exit 1; done
 	$(BIN)/python tests/benchmarks/tts.py table
 
-bench-vocoder: install  ## what a teacher is worth for vocoders, over seeds, with a quarter of the recordings (hours)
+bench-vocoder: install  ## what a teacher is worth for vocoders, over seeds, with a minute of recordings (hours)
 	for arms in main controls; do \
-	    $(BIN)/python tests/benchmarks/vocoder.py train seeds=5 fraction=0.25 arms=$$arms $(ARGS) || exit 1; done
+	    $(BIN)/python tests/benchmarks/vocoder.py train seeds=5 fraction=0.05 arms=$$arms $(ARGS) || exit 1; done
 	$(BIN)/python tests/benchmarks/vocoder.py table
 
 lint: install  ## ruff, mypy and the layers

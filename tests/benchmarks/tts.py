@@ -1,8 +1,8 @@
-"""What a teacher is worth for a student that reads texts aloud, with a quarter of the recordings.
+"""What a teacher is worth for a student that reads texts aloud, with a minute of recordings.
 
 With ``recogniser=<run>`` the table has the round-trip character error rate too:
 
-    python tests/benchmarks/tts.py train seeds=5 fraction=0.25 arms=main recogniser=runs/common_voice/teacher
+    python tests/benchmarks/tts.py train seeds=5 fraction=0.05 arms=main recogniser=runs/common_voice/teacher
 """
 
 import sys
@@ -37,7 +37,7 @@ STUDY = Study(
         ("taught mels, share 0", "taught mels"),
         ("taught mels, share 1", "taught mels"),
     ),
-    fractions=(0.25, 1.0),
+    fractions=(0.05, 0.25),
     words=("experiment=libritts_tts", "callbacks.speech.every_epochs=0"),
     measure=MEL_CEPSTRAL_DISTORTION,
     labels=("transfer=taught_mels",),

@@ -1,4 +1,4 @@
-"""What a teacher is worth for a vocoder in copy synthesis, with a quarter of the recordings."""
+"""What a teacher is worth for a vocoder in copy synthesis, with a minute of recordings."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ STUDY = Study(
         ("taught audio", "baseline"),
         ("taught audio", "none, distill's steps"),
     ),
-    fractions=(0.25, 1.0),
+    fractions=(0.05, 0.25),
     words=("experiment=libritts_vocoder", "callbacks.speech.every_epochs=0"),
     measure=MEL_CEPSTRAL_DISTORTION,
     beside=(STFT_DISTANCE, STOI),
