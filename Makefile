@@ -10,6 +10,9 @@ RUN        ?= runs/$(NAME)/finetune
 VENV       := .venv
 BIN        := $(VENV)/bin
 STAMP      := $(VENV)/.installed
+PYTEST     := $(BIN)/python -m pytest --ignore=tests/benchmarks
+# Tests of one file share what they train, so they stay in one process.
+SPREAD     := --numprocesses auto --maxprocesses 4 --dist loadfile
 TRAIN      := $(BIN)/python -m kd_lightning.train experiment=$(EXPERIMENT) name=$(NAME)
 
 help:  ## list the targets
@@ -119,12 +122,13 @@ format: install  ## let ruff rewrite
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: install  ## the default tests, then those of two processes
-	$(BIN)/python -m pytest --ignore=tests/benchmarks $(ARGS)
-	$(BIN)/python -m pytest --ignore=tests/benchmarks -m 'ddp and not slow' $(ARGS)
+test: install  ## the default tests, on a few cores, then those that start two processes
+	$(PYTEST) $(SPREAD) $(ARGS)
+	$(PYTEST) -m 'ddp and not slow' $(ARGS)
 
 test-all: install  ## slow ones too
-	$(BIN)/python -m pytest --ignore=tests/benchmarks -m 'not gpu' $(ARGS)
+	$(PYTEST) $(SPREAD) -m 'not gpu and not ddp' $(ARGS)
+	$(PYTEST) -m ddp $(ARGS)
 
 clean:  ## remove what can be made again, but no run and no data
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
