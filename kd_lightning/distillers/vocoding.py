@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +15,10 @@ from kd_lightning.distillers.same_mel import require_same_mel
 from kd_lightning.distillers.speaking import Said, SpeakingDistiller
 from kd_lightning.distillers.speech_scores import MelPair, in_time
 from kd_lightning.distillers.spoken import Spoken
-from kd_lightning.distillers.vocoding_terms import VocodingStep, VocodingTerm
+from kd_lightning.distillers.terms import Term
+from kd_lightning.distillers.vocoding_terms import VocodingStep
 from kd_lightning.frontend.mel import SILENCE
+from kd_lightning.models.taps import Taps
 from kd_lightning.models.vocoder import Vocoder
 
 
@@ -52,11 +54,20 @@ class VocodingDistiller(SpeakingDistiller):
     ) -> None:
         super().__init__(**arguments)
         require_same_mel(self.student, self.teacher, "teacher")
-        terms = [term for term in arguments["terms"].values() if isinstance(term, VocodingTerm)]
+        terms: list[Term] = list(arguments["terms"].values())
+        # A term on activations asks for both networks, and is none of vocoding's own.
         self._asks = {
-            name: any(getattr(term, f"needs_{name}") for term in terms)
+            name: any(getattr(term, f"needs_{name}", name == "speech") for term in terms)
             for name in ("teacher", "speech", "flow", "critic")
         }
+        self.student_taps = Taps(
+            self.student.network, {path for term in terms for path in term.student_paths}
+        )
+        self.teacher_taps: Taps | None = None
+        if self.teacher is not None:
+            self.teacher_taps = Taps(
+                self.teacher.network, {path for term in terms for path in term.teacher_paths}
+            )
         self.critic: Critic | None = None
         if self._asks["critic"]:
             if not discriminators or critic_loss is None or critic_optimizer is None:
@@ -70,18 +81,25 @@ class VocodingDistiller(SpeakingDistiller):
 
     def run_networks(self, batch: SegmentBatch) -> VocodingStep:  # type: ignore[override]
         mel = self.student.frontend(batch.waveform, None, batch.samples)
-        student = self.student(mel) if self._asks["speech"] else None
+        with self.student_taps as student_taps:
+            student = self.student(mel) if self._asks["speech"] else None
         flow = None
         if self._asks["flow"]:
             network: Any = self.student.network
             flow = network.flow(batch.waveform, mel, self.student.frontend.frames(batch.samples))
-        teacher = None
-        if self.teacher is not None and self._asks["teacher"]:
-            with torch.no_grad():
-                teacher = self.teacher(mel)
+        teacher, teacher_taps = self._ask_teacher(mel)
         return VocodingStep(
-            batch.waveform, batch.samples, batch.labelled, student, teacher, flow, self.critic
+            *(batch.waveform, batch.samples, batch.labelled, student, teacher, flow, self.critic),
+            *(student_taps, teacher_taps),
         )
+
+    @torch.no_grad()
+    def _ask_teacher(self, mel: Tensor) -> tuple[Tensor | None, Mapping[str, Tensor]]:
+        """What the teacher makes of a mel, and its tapped activations."""
+        if self.teacher is None or self.teacher_taps is None or not self._asks["teacher"]:
+            return None, {}
+        with self.teacher_taps as taps:
+            return self.teacher(mel), taps
 
     def training_step(self, batch: SegmentBatch, batch_idx: int) -> Tensor:
         step = self.run_networks(batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from torch import Tensor
@@ -27,6 +27,8 @@ class VocodingStep(NamedTuple):
         teacher: (B, T) what the teacher makes of it; ``None`` without one.
         flow: what a flow makes of the recordings; ``None`` if no term asks.
         critic: tells recordings from the student's; ``None`` without one.
+        student_taps: activations (B, ...) inside the student by module path.
+        teacher_taps: activations (B, ...) inside the teacher by module path.
     """
 
     waveform: Tensor
@@ -36,6 +38,8 @@ class VocodingStep(NamedTuple):
     teacher: Tensor | None
     flow: FlowOutput | None
     critic: Critic | None
+    student_taps: Mapping[str, Tensor]
+    teacher_taps: Mapping[str, Tensor]
 
 
 class VocodingTerm(Term):

@@ -19,6 +19,7 @@ from speaking_steps import (
 from torch import nn
 
 from kd_lightning.distillers.critic import Critic
+from kd_lightning.distillers.hints import Hint
 from kd_lightning.distillers.vocoding import VocodingDistiller
 from kd_lightning.distillers.vocoding_terms import (
     Adversarial,
@@ -33,6 +34,7 @@ from kd_lightning.losses.adversarial import (
     least_squares_generator,
 )
 from kd_lightning.losses.flow import negative_log_likelihood
+from kd_lightning.losses.hints import hint
 from kd_lightning.losses.spectral import mel_error, multi_resolution_stft
 from kd_lightning.models.discriminators import MultiPeriodDiscriminator, MultiResolutionDiscriminator
 
@@ -120,6 +122,25 @@ def test_what_a_teacher_says_is_learnt_of_every_mel_beside_the_recordings():
     taught.sum.backward()
     assert all(parameter.grad is None for parameter in distiller.teacher.parameters())
     assert all(parameter.grad is not None for parameter in distiller.student.parameters())
+
+
+def test_a_hidden_layer_learns_from_the_teachers_of_every_mel():
+    path = {"student": "norm", "teacher": "norm", "student_channels": "last", "teacher_channels": "last"}
+    distiller = distiller_of(teacher=vocoder(channels=12), hint=Hint(hint, **path))
+    batch = segment_batch()
+    distiller.size_terms(batch)
+    step = distiller.run_networks(batch)
+    ours, theirs = step.student_taps["norm"], step.teacher_taps["norm"]
+    assert theirs.shape == (4, 2048 // HOP, 12)
+    assert not theirs.requires_grad
+    project = distiller.terms["hint"].projector[0]
+    squares = (project(ours.transpose(1, 2)).transpose(1, 2) - theirs).square()
+    found = distiller.terms["hint"](step)
+    torch.testing.assert_close(found.sum, squares.mean(dim=(1, 2)).sum())
+    assert found.count == 4
+    found.sum.backward()
+    assert project.weight.grad is not None
+    assert distiller.student.network.embedding.weight.grad.abs().sum() > 0
 
 
 def test_the_likelihood_is_that_of_the_flow():
