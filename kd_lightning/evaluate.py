@@ -61,9 +61,18 @@ def evaluate(words: dict[str, Any]) -> None:
 
 
 def score(run: Path, words: dict[str, Any]) -> None:
-    """Score the clips of the test set."""
+    """Score the clips of the test set.
+
+    Raises:
+        ValueError: ``vocoder`` is given for a run that predicts no mels.
+    """
     from kd_lightning.experiment.finished import build_evaluation
 
+    if "vocoder" in words and (task := task_of(run)) != "synthesis":
+        raise ValueError(
+            f"vocoder= makes an acoustic run's mels heard, and run={run} is of task={task}; a vocoder's run is scored "
+            "on predicted mels with acoustic=<acoustic run>"
+        )
     score_into(run / "evaluation", build_evaluation(run, words))
 
 

@@ -96,6 +96,7 @@ def test_a_vocoder_is_scored_on_predicted_mels(acoustic: Path, vocoder: Path, re
             {"run": "{vocoder}", "acoustic": "{acoustic}", "vocoder": "{vocoder}"},
             "the vocoder is the run itself",
         ),
+        ({"run": "{vocoder}", "vocoder": "{vocoder}"}, "vocoder= makes an acoustic run's mels heard"),
         ({"run": "{vocoder}", "acoustic": "{acoustic}/nowhere"}, "nowhere is not a folder"),
         ({"run": "{acoustic}", "vocoder": "{acoustic}"}, "vocoder={acoustic} is of task=synthesis"),
         ({"run": "{acoustic}", "recogniser": "{vocoder}"}, "recogniser={vocoder} is of task=vocoding"),
