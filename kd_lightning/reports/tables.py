@@ -1,5 +1,6 @@
 """The tables and sentences of a comparison, once for the terminal, Markdown and the page."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kd_lightning.reports.formats import (
@@ -15,7 +16,35 @@ from kd_lightning.reports.formats import (
     size,
 )
 from kd_lightning.reports.known_tasks import task_of
+from kd_lightning.reports.runs import Run
 from kd_lightning.reports.table import Table
+
+
+def recipe(runs: Mapping[str, Run]) -> Table:
+    """How each stage was trained; batches are in items, or in seconds where these were filled up."""
+    return Table(
+        "Stages",
+        ["stage", "network", "params", "labels %", "learns from", "epochs", "batch", "learning rate"],
+        [
+            [
+                stage,
+                run.results["network"],
+                count(run.results["params"]),
+                percent(run.config["corpus"]["labelled_fraction"]),
+                " + ".join(
+                    [*run.config["distiller"]["terms"], *((run.config["transfer"] or {}).get("terms") or {})]
+                ),
+                str(run.config["trainer"]["max_epochs"]),
+                _batch(run.config["corpus"]),
+                f"{run.config['optimizer']['lr']:.3g}",
+            ]
+            for stage, run in runs.items()
+        ],
+    )
+
+
+def _batch(corpus: Mapping[str, Any]) -> str:
+    return f"{corpus['batch_seconds']:g} s" if "batch_seconds" in corpus else str(corpus["batch_size"])
 
 
 def quality(comparison: dict[str, Any]) -> Table:
