@@ -189,6 +189,9 @@ def settings_over_seeds(sweep: dict[str, Any], task: Task[Any], theme: Theme) ->
     left.set_yticks(range(len(rows)), [plain(row["setting"]) for row in rows])
     left.set_ylim(len(rows) - 0.4, -0.6)
     left.xaxis.set_major_formatter(_numbers(task))
+    if task.main == SHARE:  # the interval of two seeds can be wider than all there is
+        low, high = left.get_xlim()
+        left.set_xlim(max(low, 0.0), min(high, 1.0))
     better = f", {task.direction}" if task.direction else ""
     left.set_title(f"{heading(_named(task))}, mean ± 95 %")
     right.set_title(f"Difference, {task.main.differences}{better}")
