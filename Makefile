@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install train train-teacher train-baseline distill label finetune evaluate export report sweep sweep-teachers doctor search dashboard tune agent bench bench-quality bench-kws bench-asr bench-tts bench-vocoder lint format test test-all clean
+.PHONY: help install install-litert train train-teacher train-baseline distill label finetune evaluate export report sweep sweep-teachers doctor search dashboard tune agent bench bench-quality bench-kws bench-asr bench-tts bench-vocoder lint format test test-litert test-all clean
 
 PYTHON     ?= python3
 EXPERIMENT ?= speech_commands
@@ -25,6 +25,14 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 install: $(STAMP)  ## make .venv with everything that the constraints pin
+
+install-litert: .venv-litert/.installed  ## make .venv-litert, which exports format=litert
+
+.venv-litert/.installed: pyproject.toml constraints-litert.txt
+	test -x .venv-litert/bin/python || $(PYTHON) -m venv .venv-litert
+	.venv-litert/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-litert.txt \
+	    -e '.[synthetic,networks,export,litert]' pytest pytest-timeout
+	touch $@
 
 train: install  ## the main job: teacher, baseline, distill, finetune, report
 	$(BIN)/python -m kd_lightning.pipeline experiment=$(EXPERIMENT) name=$(NAME) $(ARGS)
@@ -126,10 +134,13 @@ test: install  ## the default tests, on a few cores, then those that start two p
 	$(PYTEST) $(SPREAD) $(ARGS)
 	$(PYTEST) -m 'ddp and not slow' $(ARGS)
 
+test-litert: install-litert  ## those of format=litert
+	.venv-litert/bin/python -m pytest tests/deploy/test_litert_file.py $(ARGS)
+
 test-all: install  ## slow ones too
 	$(PYTEST) $(SPREAD) -m 'not gpu and not ddp' $(ARGS)
 	$(PYTEST) -m ddp $(ARGS)
 
 clean:  ## remove what can be made again, but no run and no data
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

@@ -34,7 +34,7 @@ the training split. Each says what it costs in the task's metric, and what to do
 of accuracy or WER, or 0.1 dB. Beside the networks of all precisions lie run.py, which runs them with numpy, soundfile
 and onnxruntime alone, README.md, a model card, and SHA256SUMS.
 format=litert writes a keyword spotter for LiteRT (TensorFlow Lite), precision=fp32|int8, for one waveform at a time,
-measures its memory, and needs LiteRT's converter (pip install litert-torch, in an environment of its own).
+measures its memory, and needs LiteRT's converter: make install-litert makes an environment with it.
 Further words change the run's config: vocoder= and recogniser= name runs that make mels heard and listen."""
 
 # Largest difference between PyTorch and ONNX Runtime that passes for rounding of floats, and of what.
@@ -81,8 +81,7 @@ FORMATS = {
         ("fp32", "int8"),
         "tflite",
         ("onnxruntime", "litert_torch", "ai_edge_quantizer"),
-        # No extra: one of the converter's own parts asks for a version of typing_extensions that wandb refuses.
-        "pip install litert-torch, in an environment of its own",
+        "pip install 'kd_lightning[litert,export]', or make install-litert, and export with .venv-litert/bin/python",
         ("keyword",),
     ),
 }

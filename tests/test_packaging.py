@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from kd_lightning.experiment.compose import conf_folder
 
@@ -44,20 +46,21 @@ def test_a_wheel_brings_its_conf_and_its_commands(tmp_path):
     assert "kd-pipeline = kd_lightning.pipeline:main" in entry_points
 
 
-def test_the_constraints_pin_every_direct_dependency():
-    import tomllib
+# The extra "litert" goes with none but these, in an environment of its own.
+WITH_LITERT = ("synthetic", "networks", "export", "litert")
 
-    from packaging.requirements import Requirement
 
+@pytest.mark.parametrize("with_litert", [False, True])
+def test_the_constraints_pin_every_direct_dependency(with_litert: bool):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    listed = [
-        *project["dependencies"],
-        *(r for extra in project["optional-dependencies"].values() for r in extra),
-    ]
+    extras = project["optional-dependencies"]
+    wanted = WITH_LITERT if with_litert else extras.keys() - {"litert"}
+    constraints = ROOT / ("constraints-litert.txt" if with_litert else "constraints.txt")
     pinned = {}
-    for line in (ROOT / "constraints.txt").read_text().splitlines():
+    for line in constraints.read_text().splitlines():
         name, _, version = line.partition("==")
         pinned[name.lower().replace("_", "-")] = version
+    listed = [*project["dependencies"], *(line for extra in wanted for line in extras[extra])]
     for requirement in map(Requirement, listed):
         if requirement.name != "kd_lightning":
             assert requirement.specifier.contains(pinned[requirement.name.lower().replace("_", "-")]), (

@@ -14,7 +14,7 @@ from kd_lightning.models.recurrent import RecurrentNetwork
 from kd_lightning.models.tc_resnet import TCResNet
 from kd_lightning.models.waveform_model import WaveformModel
 
-pytest.importorskip("litert_torch", reason="LiteRT's converter litert-torch is in no environment of ours")
+pytest.importorskip("litert_torch", reason="needs LiteRT's converter: make test-litert")
 
 from ai_edge_litert.interpreter import Interpreter
 
