@@ -55,25 +55,48 @@ def run_stage(config: dict[str, Any]) -> dict[str, Any]:
         OSError: another process is training here, or the disk is full.
     """
     folder = Path(config["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
-    config = config | {"sources": sources(config)}
-    with alone_in(folder), written_log(folder / "train.log"), closed_wandb():
-        check_same_config(config, folder)
+    with run_folder(config) as config:
         if is_finished(folder):
             log.info("%s is finished: skipped", folder)
             return read_metrics(folder)
         log.info("%s: %s", config["stage"], folder)
         made_by = origin(config["overrides"]) if rank() == 0 else {}  # before anyone commits something else
-        experiment = build_experiment(config, folder)
-        if rank() == 0:
-            recorded = config | recorded_of(experiment.datamodule)
-            write(folder / "config.json", json.dumps(recorded, indent=2) + "\n")
+        experiment = build_recorded(config)
         fit(experiment, folder)
         test(experiment, folder)
         if experiment.trainer.is_global_zero:
             write_results(config, experiment, folder, made_by)
         experiment.trainer.strategy.barrier()
     return read_metrics(folder)
+
+
+@contextmanager
+def run_folder(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Hold ``config["folder"]``, alone and with a log, for a run with this config.
+
+    Yields:
+        the config with the fingerprints of what the run builds on.
+
+    Raises:
+        FileExistsError: the folder holds a run with another config, or one built on other weights.
+        OSError: another process is training here.
+    """
+    folder = Path(config["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    config = config | {"sources": sources(config)}
+    with alone_in(folder), written_log(folder / "train.log"), closed_wandb():
+        check_same_config(config, folder)
+        yield config
+
+
+def build_recorded(config: dict[str, Any]) -> Experiment:
+    """Build a run and write its ``config.json``."""
+    folder = Path(config["folder"])
+    experiment = build_experiment(config, folder)
+    if rank() == 0:
+        recorded = config | recorded_of(experiment.datamodule)
+        write(folder / "config.json", json.dumps(recorded, indent=2) + "\n")
+    return experiment
 
 
 def recorded_of(datamodule: Any) -> dict[str, Any]:

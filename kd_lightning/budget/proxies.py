@@ -11,19 +11,9 @@ from typing import Any, NamedTuple
 
 from kd_lightning.budget.candidates import Candidate
 from kd_lightning.budget.halving import rounds
-from kd_lightning.experiment.build import build_experiment
 from kd_lightning.files import safe_name, write
 from kd_lightning.metrics.scores import LOWER_IS_BETTER
-from kd_lightning.stages import (
-    alone_in,
-    check_same_config,
-    closed_wandb,
-    fit,
-    rank,
-    recorded_of,
-    sources,
-    written_log,
-)
+from kd_lightning.stages import build_recorded, fit, rank, run_folder
 
 log = logging.getLogger("kd_lightning")
 
@@ -118,16 +108,10 @@ def run_proxy(config: dict[str, Any]) -> Proxy:
         OSError: another process is training here, or the disk is full.
     """
     folder = Path(config["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
-    config = config | {"sources": sources(config)}
-    with alone_in(folder), written_log(folder / "train.log"), closed_wandb():
-        check_same_config(config, folder)
+    with run_folder(config) as config:
         if (folder / RESULT).is_file():
             return Proxy(**json.loads((folder / RESULT).read_text()))
-        experiment = build_experiment(config, folder)
-        if rank() == 0:
-            recorded = config | recorded_of(experiment.datamodule)
-            write(folder / "config.json", json.dumps(recorded, indent=2) + "\n")
+        experiment = build_recorded(config)
         fit(experiment, folder)
         assert experiment.best.score is not None  # the weights that a stage starts from are validated
         proxy = Proxy(
