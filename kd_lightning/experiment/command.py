@@ -24,6 +24,12 @@ from kd_lightning.experiment.wandb_environment import in_wandb_sweep
 WRONG_INPUT = (ValueError, OSError, ImportError, FloatingPointError, OmegaConfBaseException, HydraException)
 INTERRUPTED = 130
 
+# Words whose values are paths: a job's folder is called seed=0,transfer=none, which is not in Hydra's grammar.
+PATHS = (
+    *("run", "runs", "acoustic", "vocoder", "recogniser", "audio", "language_model"),
+    *("corpus.root", "corpus.data", "corpus.clips.root", "corpus.clips.data"),
+)
+
 
 def is_wrong_input(error: Exception) -> bool:
     """Whether a message is enough; Lightning's own kind is known by name, because importing it takes seconds."""
@@ -87,7 +93,7 @@ def run_command(
     Args:
         run: what the command does.
         usage: for ``--help``.
-        parse: understands the words; :func:`nested` by default, which is Hydra's grammar.
+        parse: understands the words; :func:`nested` by default, which is Hydra's grammar but for paths.
     """
 
     def main() -> None:
@@ -110,12 +116,19 @@ def run_command(
 def nested(words: list[str]) -> dict[str, Any]:
     """``["corpus.words=[yes,no]"]`` as ``{"corpus": {"words": ["yes", "no"]}}``; YAML would read booleans.
 
+    Paths are taken as they are typed, unless they are null or in quotation marks of their own.
+
     Raises:
         HydraException: a word that is not ``key=value``, or a value outside of Hydra's grammar.
     """
-    config = OmegaConf.create()
-    for override in OverridesParser.create().parse_overrides(words):
-        OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
+    config, parser = OmegaConf.create(), OverridesParser.create()
+    for word in words:
+        key, equals, typed = word.partition("=")
+        if equals and key in PATHS and typed != "null" and not typed.startswith(("'", '"')):
+            OmegaConf.update(config, key, typed, force_add=True)
+        else:
+            (override,) = parser.parse_overrides([word])
+            OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
     plain = OmegaConf.to_container(config)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
