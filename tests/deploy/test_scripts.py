@@ -148,3 +148,20 @@ def test_without_phonemizer_a_text_names_both_ways_out(monkeypatch: pytest.Monke
     told = {"classes": ["<blank>", "_", "h"], "spelling": "phonemes", "voice": "en-us"}
     with pytest.raises(SystemExit, match=r"install phonemizer-fork .* --phones"):
         synthesis.tokens("hello", told, False)
+
+
+def test_a_vocoder_that_is_asked_for_is_found_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(synthesis, "HERE", tmp_path)
+    assert synthesis.vocoder_file(None) is None  # Griffin-Lim
+    (tmp_path / "vocoder.onnx").touch()
+    assert synthesis.vocoder_file(None) == tmp_path / "vocoder.onnx"
+    folder = tmp_path / "other"
+    with pytest.raises(SystemExit, match=r"--vocoder .*other: there is no file .*other"):
+        synthesis.vocoder_file(folder)
+    folder.mkdir()
+    with pytest.raises(SystemExit, match=r"there is no file .*other/network_fp32\.onnx"):
+        synthesis.vocoder_file(folder)
+    (folder / "network_fp32.onnx").touch()
+    (folder / "network_int8.onnx").touch()
+    assert synthesis.vocoder_file(folder) == folder / "network_fp32.onnx"
+    assert synthesis.vocoder_file(folder / "network_int8.onnx") == folder / "network_int8.onnx"

@@ -1,7 +1,7 @@
 """Read a text aloud: ``python run.py "Good morning." out.wav``.
 
-Needs numpy, soundfile and onnxruntime. Mels become sound through vocoder.onnx beside the script, another file given as
---vocoder, or Griffin-Lim.
+Needs numpy, soundfile and onnxruntime. Mels become sound through the vocoder given as --vocoder, else vocoder.onnx
+beside the script, else Griffin-Lim.
 """
 
 import argparse
@@ -28,8 +28,9 @@ def main() -> None:
     parser.add_argument("--phones", action="store_true", help="the text is phones with spaces between them")
     parser.add_argument("--speaker", help="one of those that the network has learnt; the first without")
     parser.add_argument("--network", type=Path, help="another file than network_fp32.onnx")
-    parser.add_argument("--vocoder", type=Path, help="the network of a vocoder's folder, of the same mels")
+    parser.add_argument("--vocoder", type=Path, help="a vocoder's folder or network, of the same mels")
     given = parser.parse_args()
+    vocoder = vocoder_file(given.vocoder)
     session, told = opened(given.network)
     speaker = given.speaker or told["speakers"][0]
     if speaker not in told["speakers"]:
@@ -41,7 +42,7 @@ def main() -> None:
         if "speaker" in [wanted.name for wanted in session.get_inputs()]:
             inputs["speaker"] = np.array([told["speakers"].index(speaker)])
         mel = session.run(["mel"], inputs)[0]
-        parts += [spoken(mel, told, given.vocoder), np.zeros(round(PAUSE_SECONDS * told["sample_rate"]))]
+        parts += [spoken(mel, told, vocoder), np.zeros(round(PAUSE_SECONDS * told["sample_rate"]))]
     waveform = np.concatenate(parts[:-1])
     soundfile.write(given.out, waveform / max(1.0, abs(waveform).max()), told["sample_rate"])
     print(f"{given.out}: {len(waveform) / told['sample_rate']:.2f} s")
@@ -67,10 +68,20 @@ def tokens(text: str, told: dict[str, Any], is_phones: bool) -> list[int]:
     return [names.index(piece) for piece in said]
 
 
-def spoken(mel: np.ndarray, told: dict[str, Any], path: Path | None) -> np.ndarray:
-    """The waveform of a mel (1, bins, frames)."""
-    path = path or HERE / "vocoder.onnx"
+def vocoder_file(given: Path | None) -> Path | None:
+    """The vocoder that was asked for, of a folder its network_fp32.onnx; without one that beside the script, if any."""
+    if given is None:
+        beside = HERE / "vocoder.onnx"
+        return beside if beside.is_file() else None
+    path = given / "network_fp32.onnx" if given.is_dir() else given
     if not path.is_file():
+        raise SystemExit(f"--vocoder {given}: there is no file {path}")
+    return path
+
+
+def spoken(mel: np.ndarray, told: dict[str, Any], path: Path | None) -> np.ndarray:
+    """The waveform of a mel (1, bins, frames); without a vocoder's file that of Griffin-Lim."""
+    if path is None:
         return griffin_lim(mel[0], told["mel"])
     vocoder, its = opened(path)
     if its["mel"] != told["mel"]:
