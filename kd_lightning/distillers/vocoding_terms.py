@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_lightning.distillers.critic import Critic
 from kd_lightning.distillers.terms import Term
@@ -54,16 +55,23 @@ class VocodingTerm(Term):
         raise NotImplementedError
 
 
-class RecordedSpectrum(VocodingTerm):
-    """The student against the recordings.
+class SpectrumTerm(VocodingTerm):
+    """A loss of two waveforms.
 
     Args:
-        loss: ``(said (B, T), wanted (B, T), samples (B,)) -> Summed``.
+        loss: ``(said (B, T), wanted (B, T), samples (B,)) -> Summed``; a frontend that a partial one holds goes
+            with the term to its device.
     """
 
     def __init__(self, loss: SpectralLoss) -> None:
         super().__init__()
         self.loss = loss
+        held = loss.keywords.values() if isinstance(loss, partial) else ()
+        self.held = nn.ModuleList(part for part in held if isinstance(part, nn.Module))
+
+
+class RecordedSpectrum(SpectrumTerm):
+    """The student against the recordings."""
 
     def forward(self, step: VocodingStep) -> Summed:
         assert step.student is not None
@@ -71,17 +79,13 @@ class RecordedSpectrum(VocodingTerm):
         return self.loss(step.student[rows], step.waveform[rows], step.samples[rows])
 
 
-class TaughtSpectrum(VocodingTerm):
-    """The student against the teacher, who speaks from the same mel; see :class:`RecordedSpectrum`.
+class TaughtSpectrum(SpectrumTerm):
+    """The student against the teacher, who speaks from the same mel.
 
     The recordings belong beside it: a vocoder that hears its teacher alone learns the teacher's artefacts.
     """
 
     needs_teacher = True
-
-    def __init__(self, loss: SpectralLoss) -> None:
-        super().__init__()
-        self.loss = loss
 
     def forward(self, step: VocodingStep) -> Summed:
         assert step.student is not None

@@ -106,6 +106,15 @@ def test_a_hidden_recording_is_not_learnt(kind):
     assert losses(distiller, shown) != found
 
 
+@pytest.mark.parametrize("term", [RecordedSpectrum, TaughtSpectrum])
+def test_the_frontend_of_a_loss_goes_to_the_device_with_its_term(term):
+    heard = mel()
+    distiller = distiller_of(teacher=vocoder(), mel=term(functools.partial(mel_error, mel=heard)))
+    distiller.to("meta")
+    assert all(buffer.is_meta for buffer in heard.buffers())
+    assert not any("terms" in key for key in distiller.state_dict())
+
+
 def test_what_a_teacher_says_is_learnt_of_every_mel_beside_the_recordings():
     distiller = distiller_of(
         teacher=vocoder(channels=12), stft=RecordedSpectrum(STFT), taught=TaughtSpectrum(STFT)
