@@ -7,9 +7,13 @@ from torch import Tensor
 
 from kd_lightning.labels.speech import TaughtSpeech
 from kd_lightning.losses.monotonic_alignment import durations_of
-from kd_lightning.metrics.alignment import focus_rate
+from kd_lightning.metrics.alignment import focus_rate, skipped_tokens
 from kd_lightning.models.acoustic_model import AcousticModel
 from kd_lightning.models.acoustic_output import AcousticOutput, Recorded, Sentences
+
+# Share of a sentence's tokens that a teacher may leave out: marks take no time, and a long step may pass a phone over.
+# One that stops early or leaps ahead leaves out more.
+MOST_UNREAD = 0.2
 
 
 @torch.no_grad()
@@ -22,9 +26,11 @@ def read_aloud(teacher: AcousticModel, sentences: Sentences) -> TaughtSpeech:
     """
     said = teacher(sentences)
     focus = torch.ones(len(said.frames), device=said.mel.device)
+    ended = torch.ones_like(focus, dtype=torch.bool) if said.ended is None else said.ended
     if said.attention is not None:
         focus = focus_rate(said.attention, steps_of(said))
-    ended = torch.ones_like(focus, dtype=torch.bool) if said.ended is None else said.ended
+        unread = skipped_tokens(said.attention, steps_of(said), sentences.lengths)
+        ended = ended & (unread <= MOST_UNREAD * sentences.lengths)
     recorded = Recorded(said.mel, said.frames, spoken_durations(said, sentences))
     return TaughtSpeech(recorded, focus, ended)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,8 +33,12 @@ from kd_lightning.models.vocoder import Vocoder
 # Mean and deviation by which numbers are brought near 0 and 1: ln F0 of speech, and ln of the norm of its mels.
 _PITCH = (math.log(160.0), 0.4)
 _ENERGY = (0.0, 3.0)
-# Sentences of a teacher after which its mean focus rate is looked at.
+# Sentences of a teacher after which its mean focus rate is looked at, and how many of them it read to the end.
 _LISTENED = 64
+# Share of the sentences below which that is said.
+_FEW_ENDS = 0.8
+
+_log = logging.getLogger(__name__)
 
 
 class SynthesisDistiller(SpeakingDistiller):
@@ -85,6 +91,7 @@ class SynthesisDistiller(SpeakingDistiller):
         self._takes_durations = self._asks["durations"] or any(term.takes_durations for term in terms)
         # Of what the teacher says, and of how recordings are aligned.
         self._focus: list[float] = []
+        self._ended: list[float] = []
         self._focus_of_alignments: list[float] = []
 
     def is_fixed(self, key: str) -> bool:
@@ -101,17 +108,17 @@ class SynthesisDistiller(SpeakingDistiller):
 
     def run_networks(self, batch: SpokenBatch) -> SynthesisStep:  # type: ignore[override]
         sentences = batch.sentences
-        recorded = self._recorded(batch)
+        recorded, heard = self._recorded(batch)
         taught = self._taught(batch)
         if taught is None:
-            target, from_teacher, learnt = recorded, torch.zeros_like(batch.labelled), batch.labelled
+            target, from_teacher, learnt = recorded, torch.zeros_like(heard), heard
         else:
             trusted = taught.trusted(self.min_focus)
             # The draw follows from the step's seed, so a restart repeats it.
             follow = torch.rand(len(trusted)).to(trusted.device) < self.taught_share
-            from_teacher = trusted & (follow | ~batch.labelled)
+            from_teacher = trusted & (follow | ~heard)
             target = either(from_teacher, taught.recorded, recorded)
-            learnt = from_teacher | batch.labelled
+            learnt = from_teacher | heard
         student = self.student(sentences, target)
         forced = None
         if self.teacher is not None and self._asks["forced"]:
@@ -120,24 +127,25 @@ class SynthesisDistiller(SpeakingDistiller):
         free = self.student.free(sentences, target.frames) if self._asks["free"] else None
         return SynthesisStep(sentences, target, from_teacher, student, forced, free).only(learnt)
 
-    def _recorded(self, batch: SpokenBatch) -> Recorded:
-        """The recordings of a batch, with durations and prosody if a term asks for them."""
-        recorded = self.student.hear(batch.waveform, batch.samples)
+    def _recorded(self, batch: SpokenBatch) -> tuple[Recorded, Tensor]:
+        """The recordings of a batch, with durations and prosody if a term asks, and (B,) bool which to learn."""
+        recorded, heard = self.student.hear(batch.waveform, batch.samples), batch.labelled
         if not self._takes_durations:
-            return recorded
+            return recorded, heard
         if batch.durations is not None:
             durations = in_frames(batch.durations, recorded.frames, self.student.frontend.hop_seconds)
         elif (aligner := self.aligner or self.teacher) is not None:
-            durations = self._aligned(aligner, batch, recorded)
+            durations, focus = self._aligned(aligner, batch, recorded)
+            heard = heard & (focus >= self.min_focus)
         elif self._asks["durations"]:
             raise ValueError(
                 "the corpus has no durations (<id>.phones.tsv beside each recording) and this stage nobody to time its "
                 "tokens: set aligner=<run of a network with attention>, or choose a student with a decoder"
             )
         else:
-            return recorded
+            return recorded, heard
         recorded = recorded._replace(durations=durations)
-        return self._with_prosody(batch, recorded, durations) if self._asks["prosody"] else recorded
+        return self._with_prosody(batch, recorded, durations) if self._asks["prosody"] else recorded, heard
 
     def _with_prosody(self, batch: SpokenBatch, recorded: Recorded, durations: Tensor) -> Recorded:
         """Recordings with the pitch and the energy of each token."""
@@ -153,16 +161,21 @@ class SynthesisDistiller(SpeakingDistiller):
         )
 
     @torch.no_grad()
-    def _aligned(self, aligner: AcousticModel, batch: SpokenBatch, recorded: Recorded) -> Tensor:
-        """Frames (B, U) of each token, by a monotonic path through a decoder's attention to the recordings."""
+    def _aligned(
+        self, aligner: AcousticModel, batch: SpokenBatch, recorded: Recorded
+    ) -> tuple[Tensor, Tensor]:
+        """Frames (B, U) of each token, by a monotonic path through a decoder's attention, and its focus rates (B,)."""
         said = aligner(batch.sentences, recorded)
         if said.attention is None:
             raise ValueError(
                 "the corpus has no durations, and this teacher has no attention to take them from: choose a teacher "
                 "with a decoder (teacher=tacotron2_embedded), or set aligner=<run of one>"
             )
-        self._listen(self._focus_of_alignments, focus_rate(said.attention, steps_of(said))[batch.labelled])
-        return durations_of(said.attention, batch.sentences.lengths, recorded.frames, said.frames_per_step)
+        focus = focus_rate(said.attention, steps_of(said))
+        self._listen(self._focus_of_alignments, focus[batch.labelled], self._require_focus)
+        return durations_of(
+            said.attention, batch.sentences.lengths, recorded.frames, said.frames_per_step
+        ), focus
 
     def _taught(self, batch: SpokenBatch) -> TaughtSpeech | None:
         """What the teacher says, or has said; ``None`` if no term learns from it."""
@@ -173,15 +186,25 @@ class SynthesisDistiller(SpeakingDistiller):
             taught = read_aloud(self.teacher, batch.sentences)
         if taught is None:
             return None
-        self._listen(self._focus, taught.focus)
+        self._listen(self._focus, taught.focus, self._require_focus)
+        self._listen(self._ended, taught.ended, require_ends)
         return taught
 
-    def _listen(self, heard: list[float], focus: Tensor) -> None:
-        """Look at the focus rates (N,) of the first sentences, once there are enough of them."""
+    def _listen(self, heard: list[float], found: Tensor, check: Callable[[list[float]], None]) -> None:
+        """Look at what was found (N,) of the first sentences, once there are enough of them."""
         if len(heard) < _LISTENED:
-            heard += focus.tolist()
+            heard += found.tolist()
             if len(heard) >= _LISTENED:
-                require_focus(heard, self.min_focus)
+                check(heard)
+
+    def _require_focus(self, focus: list[float]) -> None:
+        """Refuse a teacher that does not attend to one token at a time."""
+        mean = float(np.mean(focus))
+        if mean < self.min_focus:
+            raise ValueError(
+                f"the teacher's focus rate is {mean:.2f}, below distiller.min_focus={self.min_focus:g}: its alignments "
+                "have failed, so its durations and mels teach nothing; train it longer, or choose another"
+            )
 
     # Validation and test: the student speaks freely
 
@@ -301,17 +324,21 @@ def in_frames(seconds: Tensor, frames: Tensor, hop_seconds: float) -> Tensor:
     return torch.diff(ends, dim=1, prepend=torch.zeros_like(ends[:, :1]))
 
 
-def require_focus(focus: list[float], least: float) -> None:
-    """Refuse a teacher that does not attend to one token at a time.
+def require_ends(ended: list[float]) -> None:
+    """Refuse a teacher that reads no sentence to its end, and warn of one that rarely does.
 
     Raises:
         ValueError: with what it does.
     """
-    mean = float(np.mean(focus))
-    if mean < least:
+    share = float(np.mean(ended))
+    if share == 0:
         raise ValueError(
-            f"the teacher's focus rate is {mean:.2f}, below distiller.min_focus={least:g}: its alignments have failed, "
-            "so its durations and mels teach nothing; train it longer, or choose another"
+            f"the teacher read none of {len(ended)} sentences to the end, so it teaches nothing: train it longer, or "
+            "choose another"
+        )
+    if share < _FEW_ENDS:
+        _log.warning(
+            "the teacher reads %.0f %% of the sentences to the end; the others teach nothing", 100 * share
         )
 
 

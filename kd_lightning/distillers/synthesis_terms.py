@@ -253,7 +253,7 @@ class FreeStates(SynthesisTerm):
     def _states(self, step: SynthesisStep) -> tuple[Tensor, Tensor]:
         assert step.teacher is not None
         assert step.free is not None
-        ours, theirs = _there(step.free.hidden, "hidden"), _there(step.teacher.hidden, "hidden")
+        ours, theirs = (_there(side.hidden, "hidden").float() for side in (step.free, step.teacher))
         if step.student.frames_per_step != step.teacher.frames_per_step:
             raise ValueError(
                 f"the student takes steps of {step.student.frames_per_step} frames and the teacher of "

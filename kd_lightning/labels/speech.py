@@ -14,7 +14,7 @@ class TaughtSpeech(NamedTuple):
     Attributes:
         recorded: the mels, and the frames of each token.
         focus: (B,) float32, the focus rate of its attention (Ren et al., "FastSpeech", 2019); 1 for a teacher without.
-        ended: (B,) bool, whether it came to an end by itself.
+        ended: (B,) bool, whether it came to the end by itself, having looked at nearly all tokens.
     """
 
     recorded: Recorded

@@ -26,7 +26,7 @@ from speaking_steps import (
 )
 from torch import nn
 
-from kd_lightning.distillers.reading import read_aloud
+from kd_lightning.distillers.reading import read_aloud, steps_of
 from kd_lightning.distillers.round_trip import RoundTrip
 from kd_lightning.distillers.synthesis import SynthesisDistiller, either, in_frames
 from kd_lightning.distillers.synthesis_terms import (
@@ -49,6 +49,7 @@ from kd_lightning.losses.mel import mel_l1
 from kd_lightning.losses.monotonic_alignment import durations_of
 from kd_lightning.losses.prosody import duration_error, token_error
 from kd_lightning.losses.stop import stop_cross_entropy
+from kd_lightning.metrics.alignment import focus_rate
 from kd_lightning.models.acoustic_output import Recorded
 
 SURE = torch.ones(4)
@@ -188,6 +189,27 @@ def test_what_a_teacher_did_not_read_well_is_not_learnt():
     assert len(step.student.mel) == len(step.target.mel) == 3
     other = distiller_of(teacher=reader(focus=focus, ended=ended), taught_share=1.0, min_focus=0.3)
     assert step_of(other, spoken_batch()).taught.tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize(("share", "read"), [(1.0, True), (0.9, True), (0.5, False)])
+def test_a_teacher_that_stops_early_has_not_read_to_the_end(share, read, monkeypatch):
+    sentences, teacher = spoken_batch().sentences, reader(focus=SURE, ended=~NEVER)
+    said = teacher(sentences)
+    stopped = said._replace(frames=(share * said.frames).long())
+    monkeypatch.setattr(teacher.network, "forward", lambda *_: stopped)
+    assert read_aloud(teacher, sentences).ended.tolist() == [read] * len(LENGTHS)
+
+
+@pytest.mark.parametrize(("ended", "taught"), [(~NEVER, True), (NEVER, False)])
+def test_a_teacher_that_reads_nothing_to_the_end_is_refused_once_it_has_been_heard(ended, taught):
+    distiller = distiller_of(teacher=reader(focus=SURE, ended=ended))
+    for _ in range(15):
+        distiller.run_networks(spoken_batch())
+    if taught:
+        distiller.run_networks(spoken_batch())
+    else:
+        with pytest.raises(ValueError, match="read none of 64 sentences to the end"):
+            distiller.run_networks(spoken_batch())
 
 
 def test_a_stored_reading_is_that_of_the_teacher_who_is_away():
@@ -446,6 +468,17 @@ def test_an_aligner_times_recordings_in_the_teachers_place():
     ).attention
     expected = durations_of(attention, batch.sentences.lengths, timed.frames, aligner.network.frames_per_step)
     assert torch.equal(timed.durations, expected)
+
+
+def test_a_recording_whose_alignment_failed_is_not_learnt():
+    batch = spoken_batch(durations=None, labelled=~NEVER)
+    aligner = tacotron().eval()
+    recorded = feed_forward().hear(batch.waveform, batch.samples)
+    said = aligner(batch.sentences, recorded)
+    focus = focus_rate(said.attention, steps_of(said))
+    between = float(focus.sort().values[:2].mean())
+    step = distiller_of(aligner=aligner, min_focus=between).run_networks(batch)
+    assert torch.equal(step.sentences.lengths, batch.sentences.lengths[focus >= between])
 
 
 def test_an_aligner_that_attends_to_nothing_is_refused():
