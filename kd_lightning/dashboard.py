@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import webbrowser
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ def dashboard(words: dict[str, Any]) -> None:
     page = _write_page(folder, bool(stages)) / "index.html"
     logged = wandb_runs(_run_folders(folder, bool(stages)))
     if logged and has_wandb_key():
+        if find_spec("wandb_workspaces") is None:
+            raise ValueError("wandb_workspaces is missing: pip install 'kd_lightning[dashboard]'")
         print(f"page: {page}")
         _show_in_wandb(folder, bool(stages), logged, entity)
         return
@@ -88,11 +91,15 @@ def _show_in_wandb(folder: Path, pipeline: bool, logged: list[WandbRun], entity:
     api = server.connect()
     entity = entity or logged[-1].entity or server.owner(api)
     online = server.runs_online(api, entity, project, [run.id for run in runs])
-    if missing := [run for run in runs if run.id not in online]:
+    missing = [run for run in runs if run.id not in online]
+    if len(missing) == len(runs) or _to_send(missing):
         raise FileNotFoundError(
             f"{len(missing)} of {len(runs)} runs are not in {entity}/{project}: send them, then try again\n"
             f"{_commands(_to_send(missing))}"
         )
+    for run in missing:
+        print(f"left out, because it is not in {entity}/{project} and has nothing to send: {run.folder}")
+        runs.remove(run)
     comparison = json.loads((folder / "report" / "comparison.json").read_text())
     if comparison.get(GAP) is not None:
         server.add_to_summary(online[runs[-1].id], {GAP: comparison[GAP]})

@@ -64,7 +64,7 @@ def _ladder(
     for factor in sorted(FACTORS, key=lambda factor: max(factor, 1 / factor)):
         scaled = {key: _scaled(network[key], grain, factor) for key, grain in grains.items()}
         other = [f"{key}{value}" for key, value in chosen.items() if value != network[key]]
-        name = "-".join([student, f"x{factor:.2g}", *other])
+        name = "-".join([student, f"x{factor:.3g}", *other])
         rungs.setdefault(str(scaled), Rung(name, scaled | chosen))
     return sorted(rungs.values(), key=lambda rung: [_widths(rung.arguments[key]) for key in grains])
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from kd_lightning.budget.candidates import Candidate
 from kd_lightning.budget.halving import rounds
 from kd_lightning.files import safe_name, write
@@ -67,7 +69,7 @@ def rank_by_proxies(
             config = shortened(distill(candidate), folder / safe_name(candidate.name), epochs)
             try:
                 proxy = run_proxy(config)
-            except (ValueError, FloatingPointError) as error:
+            except (ValueError, FloatingPointError, torch.OutOfMemoryError) as error:
                 candidate.reasons = [f"failed in its short run: {str(error).partition(chr(10))[0]}"]
                 continue
             candidate.scores[epochs] = proxy.score

@@ -49,8 +49,12 @@ def predict_payoff(
         f"{in_time(seconds_of(plan, configs, costs))}"
     )
 
+    aligner = configs["baseline"]["aligner"]
+
     def config_of(fraction: float, seed: int) -> dict[str, Any]:
-        return stage_config(request, "baseline", seed=seed, corpus__labelled_fraction=fraction)
+        return stage_config(
+            request, "baseline", seed=seed, corpus__labelled_fraction=fraction, aligner=aligner
+        )
 
     unit, errors = task_of(distill["task"]).main, dict[float, list[float]]()
     with tempfile.TemporaryDirectory(prefix="kd_doctor_") as folder:

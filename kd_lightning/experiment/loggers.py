@@ -44,7 +44,8 @@ def _build_wandb(node: dict[str, Any], config: dict[str, Any], folder: Path) -> 
 
     # Lightning's offline logger leaves "dryrun" behind, for the next stage to find.
     mode = os.environ.get("WANDB_MODE")
-    offline = mode in ("offline", "dryrun") or (mode != "disabled" and not has_wandb_key())
+    keyed = has_wandb_key()
+    offline = mode in ("offline", "dryrun") or (mode != "disabled" and not keyed)
     logger = build(node, WandbLogger, save_dir=str(folder), **_wandb(folder, mode, offline))
     try:
         logger.log_hyperparams(_shown(config))  # the first call that needs the server

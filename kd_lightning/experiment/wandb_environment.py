@@ -6,7 +6,12 @@ from urllib.parse import urlsplit
 
 
 def has_wandb_key() -> bool:
-    """Whether there is a key: in the environment, or the one that ``wandb login`` has left."""
+    """Whether there is a key: in the environment, or the one that ``wandb login`` has left.
+
+    White space around the one in the environment, as files of secrets end with, is taken off: wandb stops at it.
+    """
+    if key := os.environ.get("WANDB_API_KEY"):
+        os.environ["WANDB_API_KEY"] = key.strip()
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     try:
