@@ -6,7 +6,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -60,17 +59,17 @@ def pitch_tracks(prepared: PreparedUtterances) -> PitchTracks:
 
 
 def _write(folder: Path, prepared: PreparedUtterances) -> None:
+    records, audio = prepared.records, prepared.audio
+
+    def found(number: int) -> npt.NDArray[np.float64]:
+        # In the thread that needs it: as float64 a corpus is four times as large as on the disk.
+        begin, length = int(records["start"][number]), int(records["samples"][number])
+        return fundamental_frequency(audio[begin : begin + length] / 32768, prepared.sample_rate)
+
     with ExitStack() as files, ThreadPoolExecutor(os.cpu_count()) as pool:
         tracks = files.enter_context(GrowingNpy(folder / _F0, np.dtype("<f4")))
         ends = files.enter_context(GrowingNpy(folder / _ENDS, np.dtype("<i8")))
-        found = pool.map(lambda wave: fundamental_frequency(wave, prepared.sample_rate), _waveforms(prepared))
-        count = len(prepared.records)
-        for f0 in tqdm(found, total=count, desc="pitch", unit="clip", mininterval=0.5, disable=None):
+        each = pool.map(found, range(len(records)))
+        for f0 in tqdm(each, total=len(records), desc="pitch", unit="clip", mininterval=0.5, disable=None):
             tracks.append(f0)
             ends.append(np.array([tracks.length]))
-
-
-def _waveforms(prepared: PreparedUtterances) -> Iterator[npt.NDArray[np.float64]]:
-    for record in prepared.records:
-        begin = int(record["start"])
-        yield prepared.audio[begin : begin + int(record["samples"])] / 32768
