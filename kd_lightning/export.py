@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kd_lightning.experiment.command import existing_folder, run_command
+from kd_lightning.experiment.compose import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,8 @@ of accuracy or WER, or 0.1 dB. Beside the networks of all precisions lie run.py,
 and onnxruntime alone, README.md, a model card, and SHA256SUMS.
 format=litert writes a keyword spotter for LiteRT (TensorFlow Lite), precision=fp32|int8, for one waveform at a time,
 measures its memory, and needs LiteRT's converter: make install-litert makes an environment with it.
-Further words change the run's config: vocoder= and recogniser= name runs that make mels heard and listen."""
+Further words change the run's config: vocoder= and recogniser= name runs that make mels heard and listen, corpus.root=
+and corpus.data= say where the data lie now. The test set has to be the run's own; evaluate scores others."""
 
 # Largest difference between PyTorch and ONNX Runtime that passes for rounding of floats, and of what.
 TOLERANCE = 1e-3
@@ -103,7 +105,8 @@ def export(words: dict[str, Any]) -> None:
         if find_spec(package) is None:
             raise ValueError(f"{package} is missing: {FORMATS[form].install}")
 
-    from kd_lightning.deploy.folder import complete
+    from kd_lightning.deploy.folder import complete, not_left_empty
+    from kd_lightning.deploy.scoring import require_same_cuts
     from kd_lightning.deploy.verdict import KEPT, verdict
     from kd_lightning.experiment.finished import build_evaluation, heard_through
     from kd_lightning.files import whole, write
@@ -116,9 +119,10 @@ def export(words: dict[str, Any]) -> None:
         raise ValueError(
             f"format={form} is for {', '.join(FORMATS[form].tasks)}, this is {task}: set format=onnx"
         )
+    require_same_cuts(run, evaluation.datamodule)
     path = run / "deploy" / f"network_{precision}.{FORMATS[form].ending}"
     examples = training_clips(evaluation, clips or CALIBRATION_CLIPS[task]) if precision == "int8" else []
-    with whole(path) as beside:
+    with not_left_empty(path.parent), whole(path) as beside:
         if form == "litert":
             write_litert(beside, evaluation, precision, examples)
         else:
@@ -145,7 +149,7 @@ def export(words: dict[str, Any]) -> None:
             f"memory for one clip: {result['peak_memory_bytes'] / 1e6:.1f} MB above the bare runtime; "
             f"tensor arena {result['arena_bytes'] / 1e6:.1f} MB"
         )
-    if (run.parent / "report").is_dir():
+    if run.name in STAGES and (run.parent / "report").is_dir():  # a sweep's report shows no files
         print(f"now in the report: {write_report(run.parent) / 'index.html'}")
 
 
@@ -253,7 +257,7 @@ def require_sound(result: dict[str, Any], task: str) -> None:
 
 def properties(evaluation: Evaluation) -> dict[str, Any]:
     """What the file says of itself beside classes and sample rate: all that one has to know to use it."""
-    from kd_lightning.experiment.finished import spoken_tokens
+    from kd_lightning.experiment.finished import read_by, spoken_tokens
     from kd_lightning.frontend.phonemes import Phonemes
     from kd_lightning.models.acoustic_model import AcousticModel
     from kd_lightning.models.recogniser import Recogniser
@@ -269,7 +273,7 @@ def properties(evaluation: Evaluation) -> dict[str, Any]:
             spelt = (
                 {"spelling": "phonemes", "voice": tokens.voice}
                 if isinstance(tokens, Phonemes)
-                else {"spelling": "characters", "language": config["corpus"]["language"]}
+                else {"spelling": "characters", "language": config["corpus"]["language"], **read_by(tokens)}
             )
             return {"mel": model.frontend.settings, "speakers": config["speakers"], **spelt}
     return {}

@@ -7,7 +7,9 @@ from pathlib import Path
 import onnx
 import pytest
 
+from kd_lightning.corpora.synthetic import SyntheticSpeechCommands
 from kd_lightning.deploy.folder import digests
+from kd_lightning.experiment.command import nested
 from kd_lightning.export import export
 
 BESIDE = {"run.py", "README.md", "SHA256SUMS"}
@@ -82,7 +84,7 @@ def test_no_calibration_clips_are_one_message(run: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("kd_lightning.export.islice", lambda batches, count: iter(()))
     with pytest.raises(ValueError, match=r"calibrated on training clips, and there are none: give a corpus"):
         export({"run": str(run), "precision": "int8"})
-    assert not (run / "deploy" / "network_int8.onnx").exists()
+    assert not (run / "deploy").exists()
 
 
 def test_a_file_that_gives_no_numbers_is_not_kept(run: Path, monkeypatch: pytest.MonkeyPatch):
@@ -91,7 +93,7 @@ def test_a_file_that_gives_no_numbers_is_not_kept(run: Path, monkeypatch: pytest
     monkeypatch.setattr("kd_lightning.deploy.scoring.score_keywords", lambda *_: found)
     with pytest.raises(ValueError, match=r"no numbers in fp16: nothing was written; export precision=fp32"):
         export({"run": str(run), "precision": "fp16"})
-    assert list((run / "deploy").iterdir()) == []
+    assert not (run / "deploy").exists()
 
 
 def test_a_float_file_that_differs_is_not_kept(run: Path, monkeypatch: pytest.MonkeyPatch):
@@ -103,4 +105,53 @@ def test_a_float_file_that_differs_is_not_kept(run: Path, monkeypatch: pytest.Mo
     )
     with pytest.raises(ValueError, match=r"differs from PyTorch by 0\.002 .* nothing was written"):
         export({"run": str(run)})
-    assert list((run / "deploy").iterdir()) == []
+    assert not (run / "deploy").exists()
+
+
+def test_what_an_earlier_export_wrote_outlives_one_that_is_refused(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    export({"run": str(run)})
+    before = digests(run / "deploy")
+    found = {"max_abs_difference": float("nan")}
+    monkeypatch.setattr("kd_lightning.deploy.scoring.score_keywords", lambda *_: found)
+    with pytest.raises(ValueError, match="no numbers in fp16"):
+        export({"run": str(run), "precision": "fp16"})
+    assert digests(run / "deploy") == before
+
+
+def test_a_job_of_a_sweep_is_exported_and_its_report_is_left_alone(teacher_run: Path, tmp_path: Path):
+    job = tmp_path / "multirun" / "b" / "seed=0,transfer=logits"
+    shutil.copytree(teacher_run, job)
+    (job.parent / "report").mkdir()
+    export(nested([f"run={job}"]))
+    assert (job / "deploy" / "README.md").is_file()
+    assert list((job.parent / "report").iterdir()) == []
+
+
+def test_another_test_set_is_refused(run: Path):
+    with pytest.raises(
+        ValueError,
+        match=r"tested on 40 cuts, and this corpus has 8 test cuts, 8 of them the same: nothing was written; .*"
+        r"kd_lightning\.evaluate",
+    ):
+        export({"run": str(run), "corpus": {"limit": 8}})
+    assert not (run / "deploy").exists()
+
+
+def test_other_data_of_the_same_layout_are_refused(run: Path, tmp_path: Path):
+    others = SyntheticSpeechCommands(
+        words=("yes", "no", "stop", "tree"), clips=(8, 8, 8), voices=(1, 1, 1), seed=1
+    )
+    words = {"corpus": {"root": str(others.write(tmp_path / "others")), "data": str(tmp_path / "data")}}
+    with pytest.raises(ValueError, match=r"40 cuts, and this corpus has 8 test cuts, 0 of them the same"):
+        export({"run": str(run)} | words)
+    assert not (run / "deploy").exists()
+
+
+def test_the_same_data_elsewhere_are_the_runs_own(run: Path, corpus_root: Path, tmp_path: Path):
+    moved = shutil.copytree(corpus_root, tmp_path / "moved, with = in its name")
+    export(nested([f"run={run}", f"corpus.root={moved}", f"corpus.data={tmp_path / 'data'}"]))
+    found = json.loads((run / "deploy" / "onnx_fp32.json").read_text())
+    own = json.loads((run / "metrics.json").read_text())
+    assert found["metrics"]["accuracy"] == pytest.approx(own["metrics"]["accuracy"])

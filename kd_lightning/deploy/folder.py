@@ -1,8 +1,10 @@
-"""What lies beside deployed networks: the script that runs them, the model card, and the checksums of all files."""
+"""The folder of deployed networks, and what lies beside them: the script that runs them, the model card, checksums."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,16 @@ from kd_lightning.deploy.script import script
 from kd_lightning.files import write
 
 SUMS = "SHA256SUMS"
+
+
+@contextmanager
+def not_left_empty(folder: Path) -> Iterator[None]:
+    """Take the folder away again when what was to come into it is refused, and it holds nothing else."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # there is none, or it holds files
+            folder.rmdir()
 
 
 def complete(run: Path, task: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,6 +63,36 @@ def costs_of_a_clip(path: Path, session: Session, datamodule: Any) -> dict[str, 
     """:func:`costs` of a file that hears, of a clip as long as the corpus says."""
     samples: int = datamodule.clip_samples
     return costs(path, session, {INPUT: torch.zeros(1, samples)}, samples / datamodule.sample_rate)
+
+
+def test_batches(datamodule: Any) -> Iterable[Any]:
+    """The test set; of two corpora the sentences, as a file of both tasks spots no keywords."""
+    loaders = datamodule.test_dataloader()
+    return loaders[0] if isinstance(loaders, list) else loaders
+
+
+def require_same_cuts(run: Path, datamodule: Any) -> None:
+    """Refuse a test set that the run was not tested on: card and report show both numbers side by side.
+
+    Args:
+        run: the run's folder; one that keeps no predictions has no numbers to stand beside.
+        datamodule: the corpus, set up for testing; where it lies does not matter.
+
+    Raises:
+        ValueError: the cuts differ.
+    """
+    path = run / "predictions.jsonl"
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as lines:
+        own = {json.loads(line)["cut"] for line in lines}
+    cuts = {cut for batch in test_batches(datamodule) for cut in batch.ids}
+    if cuts != own:
+        raise ValueError(
+            f"{run} was tested on {len(own)} cuts, and this corpus has {len(cuts)} test cuts, {len(cuts & own)} of "
+            "them the same: nothing was written; leave out what changes the corpus, or score another one with "
+            "python -m kd_lightning.evaluate"
+        )
 
 
 def score_keywords(
@@ -129,8 +160,7 @@ def score_recognition(
     lines: list[dict[str, str]] = []
     of_network: list[str] = []
     difference = 0.0
-    loaders = datamodule.test_dataloader()
-    for batch in loaders[0] if isinstance(loaders, list) else loaders:  # the file spots no keywords
+    for batch in test_batches(datamodule):
         columns = (batch.waveform, batch.samples.tolist(), batch.texts, batch.speakers)
         for waveform, samples, text, speaker in zip(*columns, strict=True):
             utterance = waveform[None, :samples]
