@@ -17,7 +17,7 @@ USAGE = """usage: python -m kd_lightning.synthesize text="…" acoustic=<run> [v
   sentences=file.txt                  or a text a line, in UTF-8; out= is then a folder
   acoustic=runs/my_run/finetune       a finished run of task=synthesis
   vocoder=runs/my_vocoder/finetune    a finished run of task=vocoding of the same mels; Griffin-Lim without
-  speaker=84                          of the corpus; the first without
+  speaker=103                         of the corpus; the first without
   out=speech.wav                      wav, flac or ogg
   seed=0                              of the noise that flows speak from
 Prints the real-time factor on one thread (or on a GPU, if there is one), and how long it takes until the first sentence
