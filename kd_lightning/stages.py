@@ -60,7 +60,7 @@ def run_stage(config: dict[str, Any]) -> dict[str, Any]:
             log.info("%s is finished: skipped", folder)
             return read_metrics(folder)
         log.info("%s: %s", config["stage"], folder)
-        made_by = origin(config["overrides"]) if rank() == 0 else {}  # before anyone commits something else
+        made_by = origin(config["typed"]) if rank() == 0 else {}  # before anyone commits something else
         experiment = build_recorded(config)
         fit(experiment, folder)
         test(experiment, folder)

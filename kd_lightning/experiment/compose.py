@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
 from kd_lightning.experiment.job_folder import job_folder
@@ -36,7 +37,7 @@ IGNORED = {
 # What may change between two starts of the same run: where things lie, how it is watched, how fast it is fed.
 # Of the runs that it builds on, the weights are compared, not the place (`sources`).
 FREE_TO_CHANGE = (
-    *("paths", "logger", "name", "folder", "overrides", "save_every_steps"),
+    *("paths", "logger", "name", "folder", "overrides", "typed", "save_every_steps"),
     *("callbacks.progress", "callbacks.audio", "callbacks.speech"),
     *("corpus.workers", "corpus.data", "corpus.clips.workers", "corpus.clips.data"),
     *("student.run", "teacher.run", "teacher.checkpoint", "aligner", "labels.audio"),
@@ -91,6 +92,20 @@ def telling(words: Iterable[str]) -> list[str]:
     return [word for word in told if not f"{word.partition('=')[0]}.".startswith(tuple(free))]
 
 
+def typed_again(request: Request, folder: str) -> list[str]:
+    """The words that train a stage again: all that were typed. What sweeps its jobs names their folders as well.
+
+    Args:
+        request: what the command line asked for.
+        folder: of the stage.
+    """
+    if request.job_folder is None and not in_wandb_sweep():
+        return list(request.overrides)
+    others = [word for word in request.overrides if word.lstrip("+").partition("=")[0] != "folder"]
+    # Job folders have = and , in their names.
+    return [*others, f"folder={QuotedString(folder, Quote.double).with_quotes()}"]
+
+
 def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
     """The resolved config of one stage as plain values.
 
@@ -139,6 +154,7 @@ def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
     resolved["overrides"] = (
         telling(request.overrides) if request.job_folder or in_wandb_sweep() else list(request.overrides)
     )
+    resolved["typed"] = typed_again(request, resolved["folder"])
     config_of_stage = {str(key): value for key, value in resolved.items()}
     _make_absolute(config_of_stage, ("aligner",))
     return config_of_stage

@@ -16,13 +16,15 @@ PACKAGE = Path(__file__).resolve().parents[1]
 _PACKAGES = ("torch", "torchaudio", "pytorch-lightning", "kd_lightning")
 # Git on a slow network disk must not hold up a training.
 _PATIENCE_SECONDS = 10
+# The search runs the pipeline for the student that it has found, whose words are those of its runs.
+_AGAIN = {"python -m kd_lightning.search": "python -m kd_lightning.pipeline", "kd-search": "kd-pipeline"}
 
 
 def origin(words: Sequence[str]) -> dict[str, Any]:
     """What ``metrics.json`` says of where a run comes from.
 
     Args:
-        words: of the command line, ``key=value`` each; in a multirun those of the job.
+        words: that train the run again, ``key=value`` each.
 
     Returns:
         ``started`` (ISO 8601, UTC), ``command``, ``commit`` and ``versions`` by package.
@@ -43,7 +45,7 @@ def command(words: Sequence[str]) -> str:
         program = f"python -m {main.name}"
     else:
         program = script if script.startswith("kd-") else "python -m kd_lightning.train"
-    return " ".join([program, *map(shlex.quote, words)])
+    return " ".join([_AGAIN.get(program, program), *map(shlex.quote, words)])
 
 
 def commit(package: Path = PACKAGE) -> str | None:

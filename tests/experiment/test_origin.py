@@ -78,6 +78,9 @@ def test_git_that_hangs_is_given_up(checkout, monkeypatch):
     [
         ("kd_lightning.pipeline", "/code/kd_lightning/pipeline.py", "python -m kd_lightning.pipeline"),
         (None, "/venv/bin/kd-pipeline", "kd-pipeline"),
+        # The words of a student that was found are a pipeline's, and budget= is not among them.
+        ("kd_lightning.search", "/code/kd_lightning/search.py", "python -m kd_lightning.pipeline"),
+        (None, "/venv/bin/kd-search", "kd-pipeline"),
         ("joblib.externals.loky.backend.popen_loky_posix", "popen.py", "python -m kd_lightning.train"),
         (None, "", "python -m kd_lightning.train"),
     ],

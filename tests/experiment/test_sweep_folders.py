@@ -1,10 +1,12 @@
 """The folders of a sweep's jobs: the same words, the same folder."""
 
+from typing import Any
+
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from kd_lightning.experiment.compose import conf_folder, telling
+from kd_lightning.experiment.compose import Request, conf_folder, difference, stage_config, telling
 from kd_lightning.experiment.job_folder import job_folder
 
 
@@ -87,3 +89,45 @@ def test_the_recipe_of_teachers_names_their_runs(taught_by, runs):
         )
     found = config.teacher.run
     assert (OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found) == runs
+
+
+def composed(*words: str, job_folder: str | None = None) -> dict[str, Any]:
+    """The config of a stage of these words."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = compose("config", overrides=list(words))
+    return stage_config(Request(config, words, job_folder), config.stage)
+
+
+WORDS = (
+    "stage=distill",
+    "teacher.run=/runs/a/teacher",
+    "+trainer.max_time=00:01:00",
+    "name=b",
+    "paths.data=/d",
+)
+
+
+def test_the_words_of_a_job_train_it_again_in_its_folder():
+    folder = 'multirun/b "x"/seed=3,transfer=hints'
+    job = composed(*WORDS, "transfer=hints", "seed=3", job_folder=folder)
+    again = composed(*job["typed"])
+    assert again["folder"] == job["folder"] == folder
+    assert difference(job, again) == difference(again, job) == []
+    assert again["paths"]["data"] == "/d"
+    assert again["trainer"]["max_time"] == "00:01:00"
+
+
+def test_the_words_of_a_trial_of_wandb_train_it_again_without_its_agent(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WANDB_SWEEP_ID", "swept")
+    monkeypatch.setenv("WANDB_RUN_ID", "trial1")
+    folder = "folder=${paths.runs}/sweep-${oc.env:WANDB_SWEEP_ID}/${oc.env:WANDB_RUN_ID}"
+    trial = composed(*WORDS, folder, "optimizer.lr=0.01")
+    monkeypatch.delenv("WANDB_SWEEP_ID")
+    monkeypatch.delenv("WANDB_RUN_ID")
+    again = composed(*trial["typed"])
+    assert again["folder"] == trial["folder"] == "runs/sweep-swept/trial1"
+    assert difference(trial, again) == []
+
+
+def test_the_words_of_a_stage_are_those_that_were_typed():
+    assert composed(*WORDS)["typed"] == list(WORDS)
