@@ -93,9 +93,13 @@ def stage_configs(request: Request) -> dict[str, dict[str, Any]]:
 
 
 def _timed_by(config: DictConfig, teacher: Any) -> dict[str, str]:
-    """The teacher as what times recordings, where nobody else is named: a corpus may not say when a phone is spoken."""
-    asked = config.task == "synthesis" and config.aligner is None and isinstance(teacher, str)
-    return {"aligner": teacher} if asked else {}
+    """The teacher as what times recordings, where nobody else is named: a corpus may not say when a phone is spoken.
+
+    It numbers the speakers of all stages, too.
+    """
+    if config.task != "synthesis" or config.aligner is not None or not teacher:
+        return {}
+    return {"aligner": teacher if isinstance(teacher, str) else teacher[0]}
 
 
 main = experiment_command(pipeline)

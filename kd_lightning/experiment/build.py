@@ -33,7 +33,13 @@ from kd_lightning.experiment.loggers import build_loggers
 from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.stored_labels import open_stored
 from kd_lightning.experiment.targets import build
-from kd_lightning.experiment.tokens import keep_tokens, speakers_of_stage, spelling_of_stage, teacher_pieces
+from kd_lightning.experiment.tokens import (
+    check_speakers,
+    keep_tokens,
+    speakers_of_stage,
+    spelling_of_stage,
+    teacher_pieces,
+)
 from kd_lightning.models.recogniser import Recogniser
 from kd_lightning.models.waveform_model import WaveformModel
 from kd_lightning.teachers.checkpoint import load_checkpoint
@@ -255,13 +261,7 @@ def aligning(config: dict[str, Any], datamodule: Any) -> dict[str, WaveformModel
     run = config["aligner"]
     if config["task"] != "synthesis" or datamodule.has_durations or run is None:
         return {}
-    aligner = _teacher_of_run(Path(run), config["task"], datamodule)
-    if (speakers := finished_config(Path(run))["speakers"]) != datamodule.speakers:
-        raise ValueError(
-            f"aligner={run} has learnt the speakers {', '.join(speakers[:5])}, and the corpus has "
-            f"{', '.join(datamodule.speakers[:5])}: name a run of this corpus"
-        )
-    return {"aligner": aligner}
+    return {"aligner": _teacher_of_run(Path(run), config["task"], datamodule)}
 
 
 def speakers_of(datamodule: Any) -> int:
@@ -275,6 +275,7 @@ def _teacher_of_run(run: Path, task: str, datamodule: Any) -> WaveformModel:
         raise ValueError(f"{run} was trained for task={finished['task']}, and this stage is of task={task}")
     if task != "recognition":  # a recogniser can be understood through text
         check_classes(run, finished["classes"], datamodule.classes)
+    check_speakers(run, finished, datamodule)
     check_rate(run, teacher.frontend.sample_rate, datamodule.sample_rate)
     return teacher
 
@@ -304,7 +305,7 @@ def _teacher_of_checkpoint(node: dict[str, Any], task: str, datamodule: Any) -> 
 def check_same_task(
     run: Path, node: dict[str, Any], role: str, model: WaveformModel, datamodule: Any
 ) -> None:
-    """Refuse weights of a run whose classes or features are not those of the config.
+    """Refuse weights of a run whose classes, speakers or features are not those of the config.
 
     Args:
         run: where the weights come from.
@@ -318,6 +319,7 @@ def check_same_task(
     """
     finished = finished_config(run)
     check_classes(run, finished["classes"], getattr(model.network, "pieces", datamodule.classes))
+    check_speakers(run, finished, datamodule)
     check_rate(run, model.frontend.sample_rate, datamodule.sample_rate)
     if finished["student"]["frontend"] != node["frontend"]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Whose tokens a corpus is spelt with, and in whose a teacher writes."""
+"""Whose tokens a corpus is spelt with and whose numbers its speakers have, and in whose tokens a teacher writes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from kd_lightning.files import write
 from kd_lightning.frontend.alphabet import Alphabet
 from kd_lightning.frontend.tokens import Pieces, Tokens
 from kd_lightning.models.recogniser import Recogniser
+from kd_lightning.teachers.finished_run import some
 
 # What a corpus learns from its own texts, by task.
 LEARNT_BY = {"recognition": spelling.LEARNT, "synthesis": spelt_sentences.LEARNT}
@@ -62,18 +63,56 @@ def spelling_of_stage(config: dict[str, Any]) -> Spelling | None:
 
 
 def speakers_of_stage(config: dict[str, Any]) -> list[str] | None:
-    """The speakers of the network that a stage learns or starts from, in its order; ``None`` where there is none.
+    """The speakers of a run that a stage builds on, in its order; ``None`` where there is none.
+
+    It is that of the aligner, which all stages of a pipeline have in common, also where a corpus has phone times and
+    does not ask it: else the baseline would number other speakers than a student with a teacher of many. Without one it
+    is that of the teacher, or that which the student starts from; :func:`check_speakers` compares the others.
 
     Args:
         config: of the stage.
     """
     if config.get("task") != "synthesis":
         return None
-    run = (config["teacher"] or {}).get("run") or config["student"]["run"]
-    if not isinstance(run, str):
+    aligner = config["aligner"]
+    if aligner is not None and not (Path(aligner) / "config.json").is_file():
+        aligner = None  # of no matter unless somebody has to time recordings, and that one says so
+    run = aligner or (config["teacher"] or {}).get("run") or config["student"]["run"]
+    if not run:
         return None
-    speakers: list[str] | None = finished_config(Path(run)).get("speakers")
+    speakers: list[str] | None = finished_config(Path(run[0] if isinstance(run, list) else run)).get(
+        "speakers"
+    )
     return speakers
+
+
+def check_speakers(run: Path, finished: dict[str, Any], datamodule: Any) -> None:
+    """Refuse a run of synthesis that numbers speakers otherwise than a stage: others would speak, without an error.
+
+    Args:
+        run: for the message.
+        finished: its config.
+        datamodule: of the stage, prepared and set up.
+
+    Raises:
+        ValueError: says which differ.
+    """
+    if finished["task"] != "synthesis" or (theirs := finished["speakers"]) == (own := datamodule.speakers):
+        return
+    missing, extra = (
+        [name for name in one if name not in other] for one, other in ((own, theirs), (theirs, own))
+    )
+    if missing or extra:
+        differ = f"it lacks {some(missing)} and has {some(extra)} besides"
+    else:
+        number = [one == other for one, other in zip(theirs, own, strict=True)].index(False)
+        differ = (
+            f"the same in another order, number {number} is {theirs[number]!r} there and {own[number]!r} here"
+        )
+    raise ValueError(
+        f"{run} has learnt other speakers than this stage numbers: {differ}; all runs that a stage builds on have to "
+        f"number them alike, and aligner={run} makes a corpus number them as this one does"
+    )
 
 
 def brought_tokens(node: dict[str, Any]) -> Tokens | None:
