@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from kd_lightning.experiment.build import Experiment, build_experiment
 from kd_lightning.experiment.compose import difference
-from kd_lightning.experiment.finished import fingerprint, fingerprints, heard_through
+from kd_lightning.experiment.finished import fingerprint, fingerprints, heard_through, read_by
 from kd_lightning.experiment.origin import origin
 from kd_lightning.experiment.wandb_environment import in_wandb_sweep
 from kd_lightning.files import whole, write
@@ -29,6 +29,9 @@ from kd_lightning.metrics import efficiency
 from kd_lightning.teachers.finished_run import WEIGHTS
 
 log = logging.getLogger("kd_lightning")
+
+# What config.json has besides the config.
+RECORDED = ("classes", "speakers", "tokens")
 
 
 def rank() -> int:
@@ -100,9 +103,13 @@ def build_recorded(config: dict[str, Any]) -> Experiment:
 
 
 def recorded_of(datamodule: Any) -> dict[str, Any]:
-    """What follows from the corpus and others need to build the network again."""
-    speakers = {"speakers": datamodule.speakers} if hasattr(datamodule, "speakers") else {}
-    return {"classes": datamodule.classes, **speakers}
+    """What follows from the corpus and others need to build the network again, by the keys of ``RECORDED``."""
+    recorded: dict[str, Any] = {"classes": datamodule.classes}
+    if hasattr(datamodule, "speakers"):
+        recorded["speakers"] = datamodule.speakers
+    if read := read_by(getattr(datamodule, "tokens", None)):
+        recorded["tokens"] = read
+    return recorded
 
 
 def sources(config: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +130,7 @@ def check_same_config(config: dict[str, Any], folder: Path) -> None:
     if not path.is_file():
         return
     before = json.loads(path.read_text())
-    for key in ("classes", "speakers"):
+    for key in RECORDED:
         before.pop(key, None)
     if lines := difference(before, config):
         shown = "\n  ".join(lines[:12])

@@ -102,7 +102,8 @@ def spell_sentences(
         OSError: the disk is full (or the like); nothing is left behind.
     """
     if brought is not None:
-        said = "\n".join([type(brought).__name__, getattr(brought, "voice", language), *brought.pieces])
+        reads = getattr(brought, "voice", getattr(brought, "language", language))
+        said = "\n".join([type(brought).__name__, reads, *brought.pieces])
         name = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
     elif kind in LEARNT:
         name = f"{kind}_{voice if kind == 'phonemes' else language}"

@@ -206,14 +206,27 @@ def spoken_tokens(config: dict[str, Any]) -> Tokens:
     """What spells for a finished acoustic network, by its tokens: they may be another run's, whose kind nobody noted.
 
     Args:
-        config: of its run.
+        config: of its run, with what :func:`read_by` says of tokens under "tokens"; older runs read as their corpus.
     """
-    corpus, classes = config["corpus"], config["classes"]
+    reader, classes = config["corpus"] | config.get("tokens", {}), config["classes"]
     if classes == PublishedLetters().pieces:
         return PublishedLetters()
     if " " in classes:  # between phones there is nothing
-        return SpokenCharacters(corpus["language"], classes)
-    return Phonemes(corpus["voice"], classes)
+        return SpokenCharacters(reader["language"], classes)
+    return Phonemes(reader["voice"], classes)
+
+
+def read_by(tokens: Tokens | None) -> dict[str, str]:
+    """The voice or the language in which tokens read a text aloud, which their names do not tell.
+
+    Those of a run that spells with another run's tokens are the other's, and not what its corpus is set to.
+    """
+    match tokens:
+        case Phonemes():
+            return {"voice": tokens.voice}
+        case SpokenCharacters():
+            return {"language": tokens.language}
+    return {}
 
 
 def fingerprint(run: str | None) -> str | None:
