@@ -52,7 +52,7 @@ class SynthesisDistiller(SpeakingDistiller):
         classes: the tokens by number.
         taught_share: how often the teacher is followed where there is a recording.
         min_focus: sentences that the teacher reads with a lower focus rate are not learnt, and neither is a teacher
-            whose mean is lower.
+            whose mean is lower, or who reads none to the end; 0 takes any teacher.
         vocoder: what makes the mels of a test heard; ``None``: Griffin-Lim.
         aligner: what times the tokens of recordings where the corpus does not; ``None``: the teacher, if there is one.
         arguments: see :class:`~kd_lightning.distillers.speaking.SpeakingDistiller`.
@@ -187,7 +187,8 @@ class SynthesisDistiller(SpeakingDistiller):
         if taught is None:
             return None
         self._listen(self._focus, taught.focus, self._require_focus)
-        self._listen(self._ended, taught.ended, require_ends)
+        if self.min_focus > 0:  # else a teacher is taken as it is
+            self._listen(self._ended, taught.ended, require_ends)
         return taught
 
     def _listen(self, heard: list[float], found: Tensor, check: Callable[[list[float]], None]) -> None:

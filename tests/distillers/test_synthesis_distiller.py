@@ -200,9 +200,11 @@ def test_a_teacher_that_stops_early_has_not_read_to_the_end(share, read, monkeyp
     assert read_aloud(teacher, sentences).ended.tolist() == [read] * len(LENGTHS)
 
 
-@pytest.mark.parametrize(("ended", "taught"), [(~NEVER, True), (NEVER, False)])
-def test_a_teacher_that_reads_nothing_to_the_end_is_refused_once_it_has_been_heard(ended, taught):
-    distiller = distiller_of(teacher=reader(focus=SURE, ended=ended))
+@pytest.mark.parametrize(
+    ("ended", "min_focus", "taught"), [(~NEVER, 0.8, True), (NEVER, 0.8, False), (NEVER, 0.0, True)]
+)
+def test_a_teacher_that_reads_nothing_to_the_end_is_refused_once_it_has_been_heard(ended, min_focus, taught):
+    distiller = distiller_of(teacher=reader(focus=SURE, ended=ended), min_focus=min_focus)
     for _ in range(15):
         distiller.run_networks(spoken_batch())
     if taught:
