@@ -22,6 +22,8 @@ from scipy.special import fdtrc
 # A key of numbers with more values than this is fitted by a parabola instead of a level a value.
 MOST_LEVELS = 6
 SURE = 0.05
+# Of the sum of squares: what seeds that agree to the last digit leave over is no more.
+ROUNDING = 1e-12
 
 Floats = NDArray[np.float64]
 
@@ -98,7 +100,7 @@ def importance(
     metric = np.asarray(values, dtype=np.float64)
     total = float(((metric - metric.mean()) ** 2).sum())
     factors = {key: list(levels) for key, levels in factors.items() if len(set(levels)) > 1}
-    if not factors or total <= 1e-12 * max(1.0, float((metric**2).sum())):
+    if not factors or total <= ROUNDING * max(1.0, float((metric**2).sum())):
         return None
     columns = {key: _columns(levels) for key, levels in factors.items()}
     full = _fit(columns, metric)
@@ -109,13 +111,13 @@ def importance(
     free = len(metric) - full.rank
     source = "seeds" if pure_freedom else "runs" if free else None
     freedom = pure_freedom or free
-    left = pure if pure_freedom else full.left
+    left = _beyond_rounding(pure if pure_freedom else full.left, total)
     noise = left / freedom if freedom else None
 
     effects = _effects(columns, metric)
     found = []
     for key, levels in factors.items():
-        gained, own = max(0.0, without[key].left - full.left), full.rank - without[key].rank
+        gained, own = _beyond_rounding(without[key].left - full.left, total), full.rank - without[key].rank
         alone = _fit({key: columns[key]}, metric).rank - 1
         if own < alone:
             along = tuple(
@@ -198,6 +200,11 @@ def _aliased(one: Floats, other: Floats, metric: Floats) -> bool:
     return _fit({"one": one, "other": other}, metric).rank - 1 < alone
 
 
+def _beyond_rounding(squares: float, total: float) -> float:
+    """A sum of squares, or a difference of two, without what rounding leaves of nothing."""
+    return squares if squares > ROUNDING * total else 0.0
+
+
 def _chance(gained: float, own: int, noise: float | None, freedom: int) -> float | None:
     """The F test's p."""
     if noise is None or own < 1:
@@ -213,7 +220,7 @@ def _interactions(
     """Share and p of what main effects leave over beyond the noise of seeds."""
     if source != "seeds" or noise is None or own < 1:
         return None, None
-    gained = max(0.0, gained)
+    gained = _beyond_rounding(gained, total)
     return max(0.0, gained - own * noise) / total, _chance(gained, own, noise, freedom)
 
 

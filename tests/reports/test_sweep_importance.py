@@ -139,3 +139,15 @@ def test_one_seed_of_one_key_says_nothing_of_noise():
 def test_equal_runs_and_sweeps_of_seeds_have_nothing_to_explain():
     assert importance([0.8, 0.8], {"transfer": ["none", "logits"]}, [0, 1]) is None
     assert importance([0.8, 0.9], {"transfer": ["none", "none"]}, [0, 0]) is None
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_where_seeds_agree_exactly_a_key_that_does_nothing_is_still_nothing(seeds):
+    effects = {"a": {"1": -0.03, "2": 0.03, "3": 0.01}, "useless": dict.fromkeys("xyz", 0.0)}
+    values, factors, settings = grid(effects, seeds, 0.0)
+    found = importance(values, factors, settings)
+    by_key = {key.key: key for key in found.keys}
+    assert by_key["a"].matters
+    assert (by_key["useless"].share, by_key["useless"].p) == (0.0, 1.0)
+    assert found.noise == 0.0
+    assert found.interactions_p in (None, 1.0)
