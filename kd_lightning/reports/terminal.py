@@ -15,6 +15,9 @@ from kd_lightning.reports.known_tasks import task_of
 from kd_lightning.reports.streaming import streaming_table
 from kd_lightning.reports.table import Table
 
+# Of a cell in characters, with its interval; what is longer is prose.
+LONGEST_NUMBER = 28
+
 
 def print_report(report: Path, console: Console | None = None) -> None:
     """Print a written report, of a pipeline or of a sweep.
@@ -98,11 +101,15 @@ def rich_table(table: Table) -> RichTable:
     title = Text(table.title, style="bold")
     drawn = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for place, column in enumerate(table.columns):
-        # Only heads and a long first column give way: a number is never broken over two lines.
+        # Heads, names and prose give way: a number is never broken over two lines, nor pushed out of the terminal.
         widest = max((len(row[place]) for row in table.rows), default=0)
-        widest = widest if place else min(widest, 12)
+        number = place and widest <= LONGEST_NUMBER
         drawn.add_column(
-            Text(plain(column)), justify="right" if place else "left", overflow="fold", min_width=widest
+            Text(plain(column)),
+            justify="right" if place else "left",
+            overflow="fold",
+            width=max([widest, *map(len, column.split())]) if number else None,
+            min_width=min(widest, 10),
         )
     for row in table.rows:
         drawn.add_row(*(Text(plain(cell)) for cell in row))
