@@ -61,21 +61,31 @@ def sweep_panels(runs: Runs, swept: Sequence[str], task: Task[Any]) -> list[Pane
         task: of the runs.
     """
     tested = wr.SummaryMetric(task.metric)
+    # Choices are made on validation, where the runs have recorded it.
+    validated = _any_states(runs, "validation", task.metric)
+    key, of = (f"validation.{task.metric}", "Validation") if validated else (task.metric, "Test")
+    chosen = wr.SummaryMetric(key)
     places = {key: _place(runs, key) for key in swept}
     columns = [
         *(wr.ParallelCoordinatesPlotColumn(metric=place, display_name=key) for key, place in places.items()),
+        *(
+            [wr.ParallelCoordinatesPlotColumn(metric=chosen, display_name=f"validation {task.called}")]
+            if validated
+            else []
+        ),
         wr.ParallelCoordinatesPlotColumn(metric=tested, display_name=f"test {task.called}"),
     ]
     settings = [
         wr.ParallelCoordinatesPlot(title="Settings", columns=columns, layout=wr.Layout(w=24, h=9)),
-        wr.ParameterImportancePlot(with_respect_to=task.metric),
+        wr.ParameterImportancePlot(with_respect_to=key),
         *(
-            wr.ScatterPlot(title=f"Test {task.called} over {key}", x=place, y=tested)
-            for key, place in places.items()
+            wr.ScatterPlot(title=f"{of} {task.called} over {word}", x=place, y=chosen)
+            for word, place in places.items()
         ),
     ]
+    told = " Choose by validation; the test says what the choice is then worth." if validated else ""
     return [
-        PanelGroup("Settings", "What was swept, and what came of it.", settings),
+        PanelGroup("Settings", f"What was swept, and what came of it.{told}", settings),
         *_of_training(runs, task, "job"),
     ]
 

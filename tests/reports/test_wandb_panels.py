@@ -166,3 +166,15 @@ def test_a_sweep_shows_the_words_that_differ():
         "words.transfer",
         "accuracy",
     ]
+
+
+def test_a_sweep_is_read_by_validation_where_its_runs_have_it():
+    words = [["optimizer.lr=0.01"], ["optimizer.lr=0.02"]]
+    runs = [run(number, config=run(0).config | {"overrides": each}) for number, each in enumerate(words)]
+    validated = [each._replace(results=each.results | {"validation": {"accuracy": 0.9}}) for each in runs]
+    for shown, key, called in ((runs, "accuracy", "Test"), (validated, "validation.accuracy", "Validation")):
+        coordinates, importance, scatter = sweep_dashboard("lr", shown).groups[0].panels
+        assert importance.with_respect_to == key
+        assert (scatter.y.name, scatter.title) == (key, f"{called} accuracy over optimizer.lr")
+    names = [column.display_name for column in coordinates.columns]
+    assert names == ["optimizer.lr", "validation accuracy", "test accuracy"]
