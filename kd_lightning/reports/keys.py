@@ -15,6 +15,8 @@ Settings = Sequence[tuple[tuple[str, ...], Mapping[int, Job]]]
 def explained(settings: Settings, task: Task[Any]) -> dict[str, Any] | None:
     """What each swept key explains of the task's metric, as plain values for comparison.json.
 
+    Of the metric on validation, where choices are made, if all runs have it; else on the test set.
+
     Args:
         settings: words and finished jobs by seed of each setting.
         task: of the sweep.
@@ -23,13 +25,15 @@ def explained(settings: Settings, task: Task[Any]) -> dict[str, Any] | None:
         None where nothing was swept but seeds, or every run has the same metric.
     """
     keys = list(dict.fromkeys(_key(word) for words, _ in settings for word in words))
+    runs = [job for _, jobs in settings for job in jobs.values()]
+    validated = all(number(job.results, "validation", task.metric) is not None for job in runs)
     values: list[float] = []
     place: list[int] = []
     factors: dict[str, list[str]] = {key: [] for key in keys}
     for index, (words, jobs) in enumerate(settings):
         told = {_key(word): word.partition("=")[2] for word in words}
         for job in jobs.values():
-            value = number(job.results, "metrics", task.metric)
+            value = number(job.results, "validation" if validated else "metrics", task.metric)
             if value is None:
                 continue
             values.append(value)
@@ -40,7 +44,7 @@ def explained(settings: Settings, task: Task[Any]) -> dict[str, Any] | None:
     if found is None:
         return None
     shown = [one._asdict() | {"matters": one.matters, "along": list(one.along)} for one in found.keys]
-    return found._asdict() | {"keys": shown}
+    return found._asdict() | {"keys": shown, "of": "validation" if validated else "test"}
 
 
 def _key(word: str) -> str:

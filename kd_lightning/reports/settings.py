@@ -4,9 +4,9 @@ Numbers over different test sets never meet: runs of another task, corpus or tes
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,9 +39,9 @@ class Setting:
     jobs: dict[int, Job] = field(default_factory=dict)  # by seed
     left_out: list[LeftOut] = field(default_factory=list)
 
-    def values(self, metric: str) -> dict[int, float]:
-        """A metric by seed."""
-        found = {seed: number(job.results, "metrics", metric) for seed, job in sorted(self.jobs.items())}
+    def values(self, metric: str, of: Literal["metrics", "validation"] = "metrics") -> dict[int, float]:
+        """A metric by seed, of the test set or of validation."""
+        found = {seed: number(job.results, of, metric) for seed, job in sorted(self.jobs.items())}
         return {seed: value for seed, value in found.items() if value is not None}
 
 
@@ -53,6 +53,7 @@ def compare_settings(folder: Path) -> dict[str, Any]:
 
     Returns:
         Of the test set that most runs share; those of other test sets stand, in the same form, under ``others``.
+        The settings are in the order of their words or, where all runs were validated, the best on validation first.
 
     Raises:
         FileNotFoundError: when no job has finished; the message says what was looked for, and what was found.
@@ -89,7 +90,7 @@ def compare_jobs(name: str, jobs: Sequence[Job], left_out: Sequence[LeftOut]) ->
         "name": name,
         **_compare(main, left_out),
         "jobs": len(jobs) + len(left_out),
-        "left_out": [one._asdict() for one in left_out],
+        "left_out": [asdict(one) for one in left_out],
         "others": others,
     }
 
@@ -106,23 +107,41 @@ def _compare(jobs: Sequence[Job], left_out: Sequence[LeftOut]) -> dict[str, Any]
     measured = latencies(jobs)
     rows = [_row(setting, common, finished, measured, task) for setting in settings]
     add_fronts(rows, task.metric, task.lower_is_better)
+    validated = all(row["validation"] is not None for row in rows if row["seeds"])
+    if validated:
+        rows.sort(key=lambda row: _rank(row["validation"], task))
     deviation = _deviation([setting.values(metric) for setting in finished])
     return {
         "task": text(config, "task"),
         "corpus": {
             "name": (text(config, "corpus", "_target_") or "").rsplit(".", 1)[-1] or None,
-            "labelled_fraction": number(config, "corpus", "labelled_fraction"),
+            "labelled_fraction": _shared([number(job.config, "corpus", "labelled_fraction") for job in jobs]),
             "test_cuts": len(jobs[0].speakers),
             "test_speakers": len(set(jobs[0].speakers)),
         },
         "metric": metric,
+        "validated": validated,
         "common": [word for word in settings[0].words if word in common],
         "rows": rows,
         "importance": explained([(setting.words, setting.jobs) for setting in finished], task),
         "seed_deviation": deviation,
-        "seeds_for_one_point": seeds_needed(task.main.worth, np.sqrt(2) * deviation) if deviation else None,
+        "seeds_for_one_point": None
+        if deviation is None
+        else seeds_needed(task.main.worth, np.sqrt(2) * deviation),
         "notes": notes,
     }
+
+
+def _shared(values: Sequence[float | None]) -> float | None:
+    """What all runs have, None where they differ."""
+    return values[0] if len(set(values)) == 1 else None
+
+
+def _rank(validation: float | None, task: Task[Any]) -> float:
+    """The best first, and last what has not finished."""
+    if validation is None:
+        return np.inf
+    return validation if task.lower_is_better else -validation
 
 
 def _settings(jobs: Sequence[Job], left_out: Sequence[LeftOut], notes: list[str]) -> list[Setting]:
@@ -145,7 +164,9 @@ def _settings(jobs: Sequence[Job], left_out: Sequence[LeftOut], notes: list[str]
 def _row(
     setting: Setting, common: set[str], arms: Sequence[Setting], measured: dict[Any, Any], task: Task[Any]
 ) -> dict[str, Any]:
-    values = setting.values(task.metric)
+    values, validated = setting.values(task.metric), setting.values(task.metric, "validation")
+    if validated.keys() != values.keys():
+        validated = {}
     jobs = [setting.jobs[seed] for seed in values]
     sample = jobs[0].results if jobs else {}
     keys = sorted({key for job in jobs for key in numbers(job.results.get("metrics"))})
@@ -157,6 +178,7 @@ def _row(
         "is_reference": REFERENCE in setting.words,
         "seeds": list(values),
         "values": list(values.values()),
+        "validation": seed_mean(list(validated.values())).value if validated else None,
         "metrics": {key: mean.value for key, mean in means.items()},
         "intervals": {key: [mean.low, mean.high] for key, mean in means.items()},
         "over_speakers": _over_speakers(jobs),

@@ -16,6 +16,7 @@ from kd_lightning.reports.provenance import provenance, section
 from kd_lightning.reports.settings import compare_jobs, finished_jobs
 from kd_lightning.reports.sweep_plots import metric_against_cost
 from kd_lightning.reports.sweep_tables import (
+    best,
     caution,
     counted,
     front,
@@ -90,6 +91,7 @@ def _sections(group: dict[str, Any], place: int, groups: int) -> list[Section]:
         [f"Not compared with the runs above, which were tested otherwise: {_listed(group)}."] if place else []
     )
     told += [caution(group)] if place else []
+    told += best(group)
     sections = [
         Section(
             f"Settings{of}",
@@ -98,8 +100,8 @@ def _sections(group: dict[str, Any], place: int, groups: int) -> list[Section]:
             [
                 plot(
                     f"settings{end}",
-                    f"Mean {task.called} of each setting with its interval and its seeds, and the difference to no "
-                    "transfer.",
+                    f"Mean test {task.called} of each setting with its interval and its seeds, and the difference to "
+                    "no transfer.",
                     lambda theme: plots.settings_over_seeds(group, task, theme),
                 )
             ],
@@ -123,6 +125,6 @@ def _cost_plot(group: dict[str, Any], cost: str, end: str) -> Plot:
     task = task_of(group["task"])
     return plot(
         f"front_{COSTS[cost].lower()}{end}",
-        f"Mean {task.called} of each setting against {COSTS[cost]}; the settings that nothing beats are numbered.",
+        f"Mean test {task.called} of each setting against {COSTS[cost]}; the settings that nothing beats are numbered.",
         lambda theme: metric_against_cost(group, task, cost, theme),
     )

@@ -11,6 +11,9 @@ from kd_lightning.reports.table import Table
 
 # Of a value in a column of its own; the end of a path tells it apart.
 LONGEST_VALUE = 28
+CHOOSE = "Choose by validation; the test column says what the choice is then worth, and flatters whoever chooses by it."
+AGAIN = "Start the same command again: it goes on with what is unfinished, tries again what failed, skips the rest."
+TRIALS = "Trials of a wandb sweep: no agent starts one of them again, it goes on with others."
 
 
 def settings(sweep: dict[str, Any], apart: bool = False) -> Table:
@@ -24,31 +27,54 @@ def settings(sweep: dict[str, Any], apart: bool = False) -> Table:
     direction = f", {task.direction}" if task.direction else ""
     heads, names = _named(sweep, sweep["rows"], apart)
     cut_off = any(row["unfinished"] for row in sweep["rows"])
+    validated = sweep["validated"]
     return Table(
-        "Settings",
+        "Settings, best by validation first" if validated else "Settings",
         [
             *heads,
-            f"{task.main.head(task.called)} [95 %]",
+            *([f"validation {task.main.name}".rstrip()] if validated else []),
+            f"{_tested(sweep)} [95 %]",
             *task.others.values(),
             f"{task.main.differences} over {REFERENCE} [95 %]{direction}",
-            "seeds",
-            *(["unfinished"] if cut_off else []),
+            "seeds / tried" if cut_off else "seeds",
         ],
         [
             [
                 *name,
+                *([task.main.written(row["validation"])] if validated else []),
                 task.main.written(row["metrics"].get(task.metric), row["intervals"].get(task.metric)),
                 *(task.unit(key).written(row["metrics"].get(key)) for key in task.others),
                 task.main.signed(row["difference"]["value"], row["difference"]["interval"])
                 if row["difference"]
                 else "",
-                count(len(row["seeds"])),
-                *([count(len(row["unfinished"]))] if cut_off else []),
+                count(len(row["seeds"]))
+                + (f" / {count(len(row['seeds']) + len(row['unfinished']))}" if cut_off else ""),
             ]
             for row, name in zip(sweep["rows"], names, strict=True)
         ],
-        "Mean over seeds with Student's t interval. Equal seeds are paired, others compared by Welch's.",
+        "Mean over seeds with Student's t interval. Equal seeds are paired, others compared by Welch's."
+        + (f" {CHOOSE}" if validated else ""),
     )
+
+
+def best(sweep: dict[str, Any]) -> list[str]:
+    """Which setting is best on validation, and what it is worth on the test set; several where they are equal."""
+    if not sweep["validated"]:
+        return []
+    task, first = task_of(sweep["task"]), sweep["rows"][0]["validation"]
+    unit, metric = task.main, task.metric
+    return [
+        f"Best by validation: {plain(row['setting'])}, {unit.head(task.called)} {unit.written(first)}; on the test set "
+        f"the choice is worth {unit.written(row['metrics'].get(metric), row['intervals'].get(metric))}."
+        for row in sweep["rows"]
+        if row["validation"] == first
+    ]
+
+
+def _tested(sweep: dict[str, Any]) -> str:
+    """The head of the metric, which says that it is the test set's where another column is validation's."""
+    task = task_of(sweep["task"])
+    return f"test {task.main.head(task.called)}" if sweep["validated"] else task.main.head(task.called)
 
 
 def over_speakers(sweep: dict[str, Any]) -> Table:
@@ -61,7 +87,7 @@ def over_speakers(sweep: dict[str, Any]) -> Table:
         "For other speakers",
         [
             *heads,
-            f"{task.main.head(task.called)} [95 %]",
+            f"{_tested(sweep)} [95 %]",
             f"{task.main.differences} over {REFERENCE} [95 %]",
         ],
         [
@@ -84,16 +110,17 @@ def front(sweep: dict[str, Any], apart: bool = False) -> Table:
 
     Args:
         sweep: from ``compare_settings``.
-        apart: as for ``settings``.
+        apart: as for ``settings``; then there is room for validation too.
     """
     task = task_of(sweep["task"])
-    rows = on_front(sweep)
+    rows, validated = on_front(sweep), apart and sweep["validated"]
     heads, names = _named(sweep, rows, apart)
     return Table(
         "Pareto front",
         [
             *heads,
-            f"{task.main.head(task.called)} [95 %]",
+            *([f"validation {task.main.name}".rstrip()] if validated else []),
+            f"{_tested(sweep)} [95 %]",
             "size",
             "MACs",
             "latency ms p50 / p95",
@@ -103,6 +130,7 @@ def front(sweep: dict[str, Any], apart: bool = False) -> Table:
             [
                 f"{place}. {name[0]}",
                 *name[1:],
+                *([task.main.written(row["validation"])] if validated else []),
                 task.main.written(row["metrics"].get(task.metric), row["intervals"].get(task.metric)),
                 size(row["size_bytes"]),
                 magnitude(row["macs"]),
@@ -111,8 +139,9 @@ def front(sweep: dict[str, Any], apart: bool = False) -> Table:
             ]
             for place, (row, name) in enumerate(zip(rows, names, strict=True), start=1)
         ],
-        "Nothing that costs as little is better. By means: where intervals overlap, the cheaper one may be as good. "
-        "Latency is the median over all runs of a network.",
+        "Nothing that costs as little is better, by means over the test set: where intervals overlap, the cheaper one "
+        "may be as good. Latency is the median over all runs of a network."
+        + (f" {CHOOSE}" if sweep["validated"] else ""),
     )
 
 
@@ -171,8 +200,9 @@ def keys(sweep: dict[str, Any]) -> Table:
             "verdict",
         ],
         rows,
-        "Share of the variance over all runs, less what noise would explain, by a linear model of main effects (type "
-        "II sums of squares, epsilon squared). p: chance that noise explains as much (F test, Holm's correction).",
+        f"Share of the variance of the {found['of']} {task.called} over all runs, less what noise would explain, by a "
+        "linear model of main effects (type II sums of squares, epsilon squared). p: chance that noise explains as "
+        "much (F test, Holm's correction).",
     )
 
 
@@ -199,8 +229,9 @@ def chance(p: float | None) -> str:
 def what_mattered(sweep: dict[str, Any]) -> list[str]:
     """The same in words: the keys that matter, and those that do no more than noise."""
     task, found = task_of(sweep["task"]), sweep["importance"]
+    where = " on validation" if found["of"] == "validation" else ""
     told = [
-        f"{plain(key['key'])} explains {100 * key['share']:.0f} % of the variance: {plain(key['best'])} is "
+        f"{plain(key['key'])} explains {100 * key['share']:.0f} % of the variance{where}: {plain(key['best'])} is "
         f"{task.main.signed(abs(key['effect'])).lstrip('+')} {task.main.differences} better than {plain(key['worst'])}."
         for key in found["keys"]
         if key["matters"]
@@ -225,7 +256,7 @@ def left_out(sweep: dict[str, Any]) -> Table:
         f"Left out: {len(sweep['left_out'])} of {sweep['jobs']} folders",
         ["folder", "what", "why"],
         [[plain(one["name"]), one["kind"], plain(one["reason"])] for one in sweep["left_out"]],
-        "Start the same command again: it goes on with what is unfinished, tries again what failed, skips the rest.",
+        TRIALS if any(one["trial"] for one in sweep["left_out"]) else AGAIN,
     )
 
 

@@ -18,15 +18,20 @@ def pipeline(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def write_sweep(tmp_path: Path) -> Callable[[dict[str, dict[int, float]]], Path]:
-    """Write a multirun folder from accuracies by setting and seed."""
+def write_sweep(tmp_path: Path) -> Callable[..., Path]:
+    """Write a multirun folder from accuracies by setting and seed, on the test set and, if given, on validation."""
 
-    def write(settings: dict[str, dict[int, float]]) -> Path:
+    def write(
+        settings: dict[str, dict[int, float]],
+        validation: dict[str, dict[int, float]] | None = None,
+    ) -> Path:
         folder, job = tmp_path / "multirun" / "2026-01-01" / "10-00-00", 0
         for setting, seeds in settings.items():
             for seed, share in seeds.items():
                 overrides = ["experiment=speech_commands", *setting.split(), f"seed={seed}"]
                 results = {"metrics": {"accuracy": share, "f1": share, "ece": 0.03}}
+                if validation is not None:
+                    results["validation"] = {"accuracy": validation[setting][seed]}
                 config = {"overrides": overrides, "seed": seed}
                 write_run(folder / str(job), "distill", share, 40, seed=seed, config=config, results=results)
                 job += 1

@@ -11,6 +11,7 @@ from scipy import stats
 
 from kd_lightning.reports.settings import compare_settings
 from kd_lightning.reports.sweep import write_sweep_report
+from kd_lightning.reports.sweep_tables import caution
 from kd_lightning.reports.terminal import print_report, print_sweep
 
 NONE = {0: 0.80, 1: 0.82, 2: 0.79}
@@ -159,6 +160,7 @@ def test_every_folder_is_named_with_the_reason(write_sweep):
     )
     (folder / "3" / "predictions.jsonl").write_text('{"cut": 1}\n')
     (folder / "somebody else's").mkdir()
+    (folder / "somebody else's" / "notes.txt").write_text("none")
     (folder / "a model").mkdir()
     (folder / "a model" / "config.json").write_text('{"model_type": "wav2vec2"}')
     (folder / "begun").mkdir()
@@ -299,3 +301,11 @@ def test_one_seed_a_setting_is_called_no_evidence(write_sweep):
     console = Console(file=io.StringIO(), width=100)
     print_sweep(sweep, console)
     assert "cannot be told from chance" in console.file.getvalue()
+
+
+def test_three_equal_seeds_are_not_one(write_sweep):
+    same = dict.fromkeys(range(3), 0.75)
+    sweep = compare_settings(write_sweep({"transfer=none": same, "transfer=logits": same}))
+    assert sweep["seed_deviation"] == 0.0
+    assert sweep["seeds_for_one_point"] == 2
+    assert "One seed a setting" not in caution(sweep)
