@@ -3,11 +3,14 @@
 
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
+from kd_lightning.corpora.espeak import Espeak, Spoken
 from kd_lightning.corpora.phone_times import Phone, align, read_phones, write_phones
 
 # "Well, no way" with a pause at the comma and one inside "no way".
@@ -86,21 +89,25 @@ def test_a_damaged_line_is_named(tmp_path: Path, lines: str, number: int) -> Non
         read_phones(path)
 
 
-def test_espeak_tells_of_phones_from_the_first_sample_to_the_last() -> None:
-    pytest.importorskip("espeakng_loader")
-    from kd_lightning.corpora.espeak import Espeak
-
+def _said_twice() -> tuple[int, list[Spoken]]:
     espeak = Espeak()
     espeak.voice("en-us")
-    for _ in range(2):
-        samples, phones = espeak.speak("Well, the quick fox.", 150, 50)
+    return espeak.sample_rate, [espeak.speak("Well, the quick fox.", 150, 50) for _ in range(2)]
+
+
+def test_espeak_tells_of_phones_from_the_first_sample_to_the_last() -> None:
+    pytest.importorskip("espeakng_loader")
+    # The library is process-wide, and here other tests may have used it.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        rate, said = fresh.submit(_said_twice).result()
+    for samples, phones in said:
         assert "".join(phone.name or " " for phone in phones).split() == ["wˈɛl", "ðəkwˈɪkfˈɑːks"]
-        assert (phones[0].start, phones[-1].end) == (0, len(samples) / espeak.sample_rate)
+        assert (phones[0].start, phones[-1].end) == (0, len(samples) / rate)
         assert all(a.end == b.start for a, b in pairwise(phones))
         assert all(phone.name or other.name for phone, other in pairwise(phones))
         comma = phones[[phone.name for phone in phones].index("", 1)]
         assert comma.end - comma.start > 0.1
-        quiet = samples[round(comma.start * espeak.sample_rate) : round(comma.end * espeak.sample_rate)]
+        quiet = samples[round(comma.start * rate) : round(comma.end * rate)]
         assert abs(quiet).mean() < 0.01 * abs(samples).mean()
 
 

@@ -109,7 +109,7 @@ def test_valid_frames_of_a_layer_are_in_proportion_to_the_outputs() -> None:
 
 
 def test_the_log_says_which_channels_were_found(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="kd_lightning"):
         sized(tapped())
     assert caplog.messages == ["hint: 3 channels of the student's 'a' learn 7 of the teacher's 'c'"]
 
