@@ -28,9 +28,9 @@ def read_aloud(teacher: AcousticModel, sentences: Sentences) -> TaughtSpeech:
     focus = torch.ones(len(said.frames), device=said.mel.device)
     ended = torch.ones_like(focus, dtype=torch.bool) if said.ended is None else said.ended
     if said.attention is not None:
-        focus = focus_rate(said.attention, steps_of(said))
         unread = skipped_tokens(said.attention, steps_of(said), sentences.lengths)
-        ended = ended & (unread <= MOST_UNREAD * sentences.lengths)
+        focus = focus_rate(said.attention, steps_of(said))
+        focus = focus.where(unread <= MOST_UNREAD * sentences.lengths, 0.0)
     recorded = Recorded(said.mel, said.frames, spoken_durations(said, sentences))
     return TaughtSpeech(recorded, focus, ended)
 

@@ -13,8 +13,9 @@ class TaughtSpeech(NamedTuple):
 
     Attributes:
         recorded: the mels, and the frames of each token.
-        focus: (B,) float32, the focus rate of its attention (Ren et al., "FastSpeech", 2019); 1 for a teacher without.
-        ended: (B,) bool, whether it came to the end by itself, having looked at nearly all tokens.
+        focus: (B,) float32, the focus rate of its attention (Ren et al., "FastSpeech", 2019), 0 where it left out more
+            than a few tokens; 1 for a teacher without.
+        ended: (B,) bool, whether it came to an end by itself.
     """
 
     recorded: Recorded

@@ -197,7 +197,9 @@ def test_a_teacher_that_stops_early_has_not_read_to_the_end(share, read, monkeyp
     said = teacher(sentences)
     stopped = said._replace(frames=(share * said.frames).long())
     monkeypatch.setattr(teacher.network, "forward", lambda *_: stopped)
-    assert read_aloud(teacher, sentences).ended.tolist() == [read] * len(LENGTHS)
+    taught = read_aloud(teacher, sentences)
+    assert taught.trusted(0.8).tolist() == [read] * len(LENGTHS)
+    assert taught.trusted(0.0).all()
 
 
 @pytest.mark.parametrize(
