@@ -116,7 +116,7 @@ bench-tts: install  ## what a teacher is worth for synthesis, over seeds, with a
 	$(BIN)/python tests/benchmarks/tts.py table
 
 bench-vocoder: install  ## what a teacher is worth for vocoders, over seeds, with a minute of recordings (hours)
-	for arms in main controls; do \
+	for arms in main controls recipes; do \
 	    $(BIN)/python tests/benchmarks/vocoder.py train seeds=5 fraction=0.05 arms=$$arms $(ARGS) || exit 1; done
 	$(BIN)/python tests/benchmarks/vocoder.py table
 

@@ -77,7 +77,7 @@ PAIRS = {
         "WaveGlow",
         "SqueezeWave",
         (
-            *(*VOCODING, "teacher=waveglow_small", "student=squeeze_wave_small"),
+            *(*VOCODING, "teacher=waveglow_small", "student=squeeze_wave_small", "transfer=taught_audio"),
             "+distiller@stages.teacher.distiller=vocoding_flow",
             *sizes("teacher", channels=8, layers=2),
             *sizes("student", channels=8, layers=2, group=40),
