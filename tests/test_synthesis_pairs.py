@@ -83,10 +83,11 @@ PAIRS = {
             *sizes("student", channels=8, layers=2, group=40),
         ),
     ),
-    "vocos to a smaller one": further(VOCOS, "copy=spaced_layers"),
+    "vocos to a smaller one": further(VOCOS, "copy=spaced_layers", "transfer=taught_audio"),
     "vocos to a smaller one, adversarial": further(
         VOCOS,
-        *("copy=same_names", "distiller=vocoding_adversarial", "distiller.discriminators.0.width=4"),
+        *("copy=same_names", "transfer=taught_audio"),
+        *("distiller=vocoding_adversarial", "distiller.discriminators.0.width=4"),
         *("distiller.discriminators.1.width=4", "distiller.discriminators.0.periods=[2,3]"),
         "distiller.discriminators.1.resolutions=[[512,120,480]]",
     ),
