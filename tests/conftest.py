@@ -1,5 +1,6 @@
 """A small corpus of real speech, and configs of stages over it."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,12 @@ from kd_lightning.experiment.compose import Request, conf_folder, stage_config
 torch.set_num_threads(1)
 
 WORDS = ("yes", "no", "stop", "tree")
+
+
+@pytest.fixture(autouse=True)
+def _heard_log() -> None:
+    """A test hears the log whatever was quietened by a command that its process ran before."""
+    logging.getLogger("kd_lightning").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
