@@ -81,28 +81,24 @@ def test_a_run_that_has_not_finished_is_refused(run: Path):
 
 
 def test_no_calibration_clips_are_one_message(run: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("kd_lightning.export.islice", lambda batches, count: iter(()))
+    monkeypatch.setattr("kd_lightning.exporting.islice", lambda batches, count: iter(()))
     with pytest.raises(ValueError, match=r"calibrated on training clips, and there are none: give a corpus"):
         export({"run": str(run), "precision": "int8"})
     assert not (run / "deploy").exists()
 
 
 def test_a_file_that_gives_no_numbers_is_not_kept(run: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("kd_lightning.export.write_onnx", lambda path, *_: path.write_bytes(b"a network"))
+    monkeypatch.setattr("kd_lightning.exporting.write_onnx", lambda path, *_: path.write_bytes(b"a network"))
     found = {"max_abs_difference": float("nan")}
-    monkeypatch.setattr("kd_lightning.deploy.scoring.score_keywords", lambda *_: found)
+    monkeypatch.setattr("kd_lightning.exporting.score_keywords", lambda *_: found)
     with pytest.raises(ValueError, match=r"no numbers in fp16: nothing was written; export precision=fp32"):
         export({"run": str(run), "precision": "fp16"})
     assert not (run / "deploy").exists()
 
 
 def test_a_float_file_that_differs_is_not_kept(run: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(
-        "kd_lightning.deploy.onnx_file.to_onnx", lambda model, clip_samples: onnx.ModelProto()
-    )
-    monkeypatch.setattr(
-        "kd_lightning.deploy.scoring.score_keywords", lambda *_: {"max_abs_difference": 0.002}
-    )
+    monkeypatch.setattr("kd_lightning.exporting.to_onnx", lambda model, clip_samples: onnx.ModelProto())
+    monkeypatch.setattr("kd_lightning.exporting.score_keywords", lambda *_: {"max_abs_difference": 0.002})
     with pytest.raises(ValueError, match=r"differs from PyTorch by 0\.002 .* nothing was written"):
         export({"run": str(run)})
     assert not (run / "deploy").exists()
@@ -114,7 +110,7 @@ def test_what_an_earlier_export_wrote_outlives_one_that_is_refused(
     export({"run": str(run)})
     before = digests(run / "deploy")
     found = {"max_abs_difference": float("nan")}
-    monkeypatch.setattr("kd_lightning.deploy.scoring.score_keywords", lambda *_: found)
+    monkeypatch.setattr("kd_lightning.exporting.score_keywords", lambda *_: found)
     with pytest.raises(ValueError, match="no numbers in fp16"):
         export({"run": str(run), "precision": "fp16"})
     assert digests(run / "deploy") == before

@@ -48,7 +48,7 @@ def test_int8_is_scored_beside_float(run: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_no_calibration_utterances_are_one_message(run: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("kd_lightning.export.training_clips", lambda evaluation, count: [])
+    monkeypatch.setattr("kd_lightning.exporting.training_clips", lambda evaluation, count: [])
     with pytest.raises(ValueError, match=r"calibrated on training clips, and there are none"):
         export({"run": str(run), "precision": "int8"})
     assert not (run / "deploy").exists()

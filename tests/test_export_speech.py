@@ -94,8 +94,8 @@ def test_a_file_that_gives_other_durations_is_not_kept(
 ):
     run = Path(shutil.copytree(acoustic, tmp_path / "run", ignore=shutil.ignore_patterns("deploy")))
     found = {"max_abs_difference": 0.0, "other_durations": 0.02}
-    monkeypatch.setattr("kd_lightning.deploy.onnx_file.to_onnx", lambda *_: onnx.ModelProto())
-    monkeypatch.setattr("kd_lightning.deploy.speech_scoring.score_speech", lambda *_: found)
+    monkeypatch.setattr("kd_lightning.exporting.to_onnx", lambda *_: onnx.ModelProto())
+    monkeypatch.setattr("kd_lightning.exporting.score_speech", lambda *_: found)
     with pytest.raises(
         ValueError, match=r"gives 2\.0 % of the tokens another duration .* nothing was written"
     ):
