@@ -1,8 +1,6 @@
 """One audio file to mono int16 at a sample rate, by soundfile, which reads wav, flac, ogg and mp3.
 
-Stereo is mixed down and other sample rates are resampled. An unreadable file raises with the reason;
-libsndfile itself plays what is left of a truncated wav without a word, so the length in its header is checked
-here.
+Stereo is mixed down and other sample rates are resampled. An unreadable file raises with the reason.
 """
 
 import math
@@ -15,6 +13,8 @@ import numpy.typing as npt
 import soundfile
 from lhotse import AudioSource, Recording
 from scipy.signal import resample_poly
+
+from kd_lightning.frontend.audio_file import open_audio
 
 SAMPLE_RATE = 16000
 CLIP_SAMPLES = 16000
@@ -56,11 +56,8 @@ def decode(
         ValueError: the file is empty, truncated, not audio or holds something else than finite numbers, or is not what
             is required.
     """
-    if size == 0:
-        raise ValueError("the file is empty")
-    _check_riff_length(path, size)
     try:
-        with soundfile.SoundFile(path) as file:
+        with open_audio(path, size) as file:
             rate, frames, channels = file.samplerate, file.frames, file.channels
             samples = file.read(dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
@@ -122,12 +119,3 @@ def one_second(samples: Samples) -> Samples:
     if len(kept) == CLIP_SAMPLES:
         return kept
     return np.pad(kept, (0, CLIP_SAMPLES - len(kept)))
-
-
-def _check_riff_length(path: Path, size: int) -> None:
-    with path.open("rb") as file:
-        header = file.read(8)
-    length = int.from_bytes(header[4:], "little") + 8
-    # Writers that stream put 0 or the largest number there; the pad byte at the end may be missing.
-    if header[:4] == b"RIFF" and length < 2**32 and length > size + 1:
-        raise ValueError(f"truncated: {size} of {length} bytes")

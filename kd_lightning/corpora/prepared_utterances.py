@@ -30,7 +30,6 @@ from kd_lightning.corpora.growing_npy import GrowingNpy
 from kd_lightning.corpora.mapped import AUDIO, Mapped
 from kd_lightning.corpora.utterance_files import Split, UtteranceFile
 
-FORMAT = 1
 UTTERANCES = "utterances.npy"
 TEXTS = "texts.npy"
 FACTS = "corpus.json"
@@ -50,6 +49,8 @@ _RECORD = np.dtype(
     ]
 )
 _TOGETHER = 256
+# Seconds that a file may lack of the length that its corpus tells: encoders add silence, and decoders take it away.
+_LACKING = 0.25
 
 _log = logging.getLogger(__name__)
 
@@ -175,9 +176,13 @@ def _decode_all(
 
     def attempt(file: UtteranceFile) -> Decoded | str:
         try:
-            return read(file.path, file.id, file.path.stat().st_size)
+            decoded = read(file.path, file.id, file.path.stat().st_size)
         except (ValueError, FileNotFoundError) as error:
             return str(error)
+        duration = decoded.recording.duration
+        if file.seconds is not None and duration < file.seconds - _LACKING:
+            return f"truncated: {duration:.2f} of {file.seconds:.2f} seconds"
+        return decoded
 
     stream = iter(files)
     while together := list(islice(stream, _TOGETHER)):

@@ -17,7 +17,8 @@ class CommonVoice(Utterances):
         return common_voice.find_common_voice(root).root
 
     def fingerprint(self, folder: Path) -> str:
-        tables = [folder / name for name in common_voice.TABLES.values()]
+        names = [*common_voice.TABLES.values(), common_voice.DURATIONS]
+        tables = [folder / name for name in names if (folder / name).is_file()]
         return fingerprint_of_files([*tables, folder / common_voice.CLIPS])
 
     def files(self, folder: Path, skipped: dict[str, str]) -> Mapping[Split, Iterable[UtteranceFile]]:

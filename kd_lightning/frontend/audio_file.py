@@ -1,5 +1,6 @@
 """An audio file of any length as mono samples, read and resampled in blocks, so that an hour takes 115 MB at 16 kHz."""
 
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 from scipy.signal import resample_poly
+
+from kd_lightning.frontend import mp3
 
 BLOCK_SECONDS = 60
 
@@ -30,9 +33,8 @@ def read_mono(path: Path, sample_rate: int) -> Samples:
         ValueError: the file is empty, truncated, not audio or holds something else than finite numbers.
         OSError: it cannot be opened.
     """
-    _check_riff_length(path)
     try:
-        with soundfile.SoundFile(path) as file:
+        with open_audio(path, path.stat().st_size) as file:
             blocks = list(_resampled(file, sample_rate))
     except soundfile.SoundFileError as error:
         raise ValueError(f"not readable as audio: {error}") from error
@@ -40,6 +42,33 @@ def read_mono(path: Path, sample_rate: int) -> Samples:
     if not len(samples):
         raise ValueError("there are no samples in it")
     return samples
+
+
+def open_audio(path: Path, size: int) -> soundfile.SoundFile:
+    """Open a file whose length is known: that of a wav is checked, and that of an mp3 counted where it does not say it.
+
+    Args:
+        path: the file.
+        size: of the file, in bytes.
+
+    Raises:
+        ValueError: the file is empty or a truncated wav.
+        soundfile.SoundFileError: it is not audio.
+    """
+    if size == 0:
+        raise ValueError("the file is empty")
+    with path.open("rb") as file:
+        header = file.read(8)
+    # libsndfile plays what is left of a truncated wav without a word.
+    length = int.from_bytes(header[4:], "little") + 8
+    # Writers that stream put 0 or the largest number there; the pad byte at the end may be missing.
+    if header[:4] == b"RIFF" and length < 2**32 and length > size + 1:
+        raise ValueError(f"truncated: {size} of {length} bytes")
+    opened = soundfile.SoundFile(path)
+    if opened.format != "MP3" or (counted := mp3.counted(path.read_bytes())) is None:
+        return opened
+    opened.close()
+    return soundfile.SoundFile(io.BytesIO(counted))
 
 
 def _resampled(file: soundfile.SoundFile, sample_rate: int) -> Iterator[Samples]:
@@ -65,16 +94,3 @@ def _resampled(file: soundfile.SoundFile, sample_rate: int) -> Iterator[Samples]
         held, margin_before = held[-2 * margin :], margin
     if frames < file.frames:
         raise ValueError(f"truncated: {frames} of {file.frames} samples")
-
-
-def _check_riff_length(path: Path) -> None:
-    """libsndfile plays what is left of a truncated wav without a word."""
-    size = path.stat().st_size
-    if size == 0:
-        raise ValueError("the file is empty")
-    with path.open("rb") as file:
-        header = file.read(8)
-    length = int.from_bytes(header[4:], "little") + 8
-    # Writers that stream put 0 or the largest number there; the pad byte at the end may be missing.
-    if header[:4] == b"RIFF" and length < 2**32 and length > size + 1:
-        raise ValueError(f"truncated: {size} of {length} bytes")

@@ -175,6 +175,29 @@ def test_what_cannot_be_trained_on_is_counted_and_named(common_voice_root, tmp_p
     assert "2 utterances are left out" in caplog.text
 
 
+def test_a_clip_that_lacks_some_of_its_published_length_is_truncated(common_voice_root, tmp_path) -> None:
+    root = tmp_path / "en"
+    shutil.copytree(common_voice_root, root)
+
+    def skipped() -> dict[str, str]:
+        corpus = CommonVoice(root=str(root), data=str(tmp_path / "data"))
+        corpus.prepare_data()
+        corpus.setup()
+        return corpus.skipped
+
+    assert skipped() == {}
+    durations = root / "clip_durations.tsv"
+    first, second, *others = durations.read_text().splitlines()[1:]
+    rows = [f"{row.split()[0]}\t{int(row.split()[1]) + more}" for row, more in ((first, 200), (second, 1000))]
+    durations.write_text("\n".join(["clip\tduration[ms]", *rows, *others]) + "\n")
+    ((clip, reason),) = skipped().items()
+    assert clip == Path(second.split()[0]).stem
+    whole = int(second.split()[1]) / 1000
+    assert reason == f"truncated: {whole:.2f} of {whole + 1:.2f} seconds"
+    durations.unlink()
+    assert skipped() == {}
+
+
 def test_too_short_and_too_long_utterances_are_not_trained_on(module, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         corpus = module(min_seconds=2.0, max_seconds=2.5)
