@@ -1,5 +1,7 @@
 """Common Voice and LibriTTS as data modules of recognition."""
 
+import logging
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -7,6 +9,12 @@ from kd_lightning.corpora import common_voice
 from kd_lightning.corpora.libritts_corpus import LibriTTSCorpus
 from kd_lightning.corpora.utterance_files import Split, UtteranceFile, fingerprint_of_files
 from kd_lightning.corpora.utterances import Utterances
+from kd_lightning.frontend.text import base_language
+
+# tr, zh-CN, rm-sursilv
+_LOCALE = "[a-z]{2,3}(-[A-Za-z]+)?"
+
+_log = logging.getLogger(__name__)
 
 
 class CommonVoice(Utterances):
@@ -14,7 +22,17 @@ class CommonVoice(Utterances):
 
     def find(self) -> Path:
         root = self._root if self._root is not None else self._written()
-        return common_voice.find_common_voice(root).root
+        found = common_voice.find_common_voice(root)
+        named, spoken = base_language(found.locale), base_language(self.language)
+        if re.fullmatch(_LOCALE, found.locale) and named != spoken:
+            _log.warning(
+                "%s is named as a locale, and its words are normalised and scored as those of corpus.language=%s: set "
+                "corpus.language=%s, if that is what is spoken",
+                found.root,
+                self.language,
+                found.locale,
+            )
+        return found.root
 
     def fingerprint(self, folder: Path) -> str:
         names = [*common_voice.TABLES.values(), common_voice.DURATIONS]

@@ -48,7 +48,7 @@ def normalise(text: str, language: str) -> str:
         text: as published.
         language: code or Common Voice locale: ``en``, ``tr``, ``zh-CN``. Only what comes before the ``-`` counts.
     """
-    language = _base(language)
+    language = base_language(language)
     signs = _SIGNS_OF.get(language, _SIGNS)
     # Signs first: NFKC would break an acute accent into a space and a mark, and ™ into letters of the word before.
     text = unicodedata.normalize("NFKC", text.translate(signs))
@@ -82,7 +82,7 @@ def scoring_form(text: str, language: str) -> str:
         language: code or Common Voice locale.
     """
     text = normalise(text, language)
-    for spelling, other in _VARIANTS.get(_base(language), {}).items():
+    for spelling, other in _VARIANTS.get(base_language(language), {}).items():
         text = text.replace(spelling, other)
     return " ".join(words(text))
 
@@ -117,5 +117,6 @@ _SIGNS = _Signs()
 _SIGNS_OF = {"ca": _Signs("·")}  # no letter to Unicode, but to Catalan: col·legi
 
 
-def _base(language: str) -> str:
+def base_language(language: str) -> str:
+    """``zh`` of ``zh-CN``: what decides how a text is normalised."""
     return re.split("[-_]", language, maxsplit=1)[0].lower()

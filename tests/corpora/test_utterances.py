@@ -236,6 +236,22 @@ def test_a_changed_corpus_is_prepared_again(common_voice_root, tmp_path) -> None
     assert size() == 20
 
 
+def test_a_locale_of_another_language_is_said(common_voice_root, tmp_path, caplog) -> None:
+    def warned(folder: str, language: str) -> bool:
+        caplog.clear()
+        root = tmp_path / folder
+        if not root.is_dir():
+            shutil.copytree(common_voice_root, root)
+        CommonVoice(root=str(root), data=str(tmp_path / "data"), language=language).find()
+        return f"corpus.language={language}: set corpus.language={folder}" in caplog.text
+
+    assert warned("tr", "en")
+    assert warned("ga-IE", "en")
+    assert not warned("ga-IE", "ga")
+    assert not warned("tr", "tr")
+    assert not warned("my_recordings", "tr")
+
+
 def test_a_full_disk_leaves_nothing_prepared(common_voice_root, tmp_path) -> None:
     corpus = CommonVoice(root=str(common_voice_root), data=str(tmp_path))
     with no_file_beyond(100_000), pytest.raises(OSError, match="cannot prepare the corpus"):
