@@ -77,7 +77,7 @@ def transcribe(
 
 
 def audio_files(audio: Path) -> list[Path]:
-    """A file, or the audio files of a folder and those below it, in order.
+    """A file, or the audio files of a folder and those below it, in order, without hidden ones (macOS leaves some).
 
     Raises:
         FileNotFoundError: there is neither.
@@ -87,7 +87,8 @@ def audio_files(audio: Path) -> list[Path]:
         return [audio]
     if not audio.is_dir():
         raise FileNotFoundError(f"audio={audio} is neither a file nor a folder")
-    paths = sorted(path for path in audio.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    named = (path for path in audio.rglob("*") if path.suffix.lower() in ENDINGS)
+    paths = sorted(path for path in named if path.is_file() and not path.name.startswith("."))
     if not paths:
         raise ValueError(f"audio={audio} has no file that ends in {', '.join(sorted(ENDINGS))}")
     return paths

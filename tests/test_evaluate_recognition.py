@@ -37,6 +37,7 @@ def speech(tmp_path: Path) -> Path:
     """Four kinds of files, two of them under one name, a broken one and one that is no audio."""
     folder = tmp_path / "speech"
     (folder / "more").mkdir(parents=True)
+    (folder / "._a.wav").write_bytes(b"what macOS leaves beside a file")
     noise = np.random.default_rng(0).normal(0, 0.1, 66150)
     for name, rate in (("a.wav", 22050), ("a.mp3", 44100), ("b.flac", 8000), ("more/c.ogg", 48000)):
         soundfile.write(folder / name, noise, rate)
