@@ -36,7 +36,7 @@ def transcribe(
     Args:
         run: a finished run of a recogniser.
         audio: a file or a folder.
-        chunk_seconds: longest stretch that is heard at once; ``None``: the longest training utterance.
+        chunk_seconds: longest stretch that is heard at once; ``None``: ``corpus.max_seconds`` of the run.
         beam: see :class:`~kd_lightning.decoding.transcriber.Transcriber`.
         language_model: likewise, the path of a file.
 
