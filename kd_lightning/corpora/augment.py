@@ -132,9 +132,11 @@ class Augment:
         keep_length: bool = True,
         sample_rate: int = 16000,
     ) -> None:
-        for name, (low, high) in {"speed": speed, "gain": gain, "snr": snr}.items():
-            if low > high:
-                raise ValueError(f"augment.{name}: the lower end {low} is above the upper end {high}")
+        for name, ends in {"speed": speed, "gain": gain, "snr": snr}.items():
+            if len(ends) != 2:
+                raise ValueError(f"augment.{name}={list(ends)}: give its two ends, [lowest, highest]")
+            if ends[0] > ends[1]:
+                raise ValueError(f"augment.{name}: the lower end {ends[0]} is above the upper end {ends[1]}")
         shares = {"clean": clean, "telephone": telephone, "frequency_mask": frequency_mask, "mixup": mixup}
         for name, share in shares.items():
             if not 0 <= share <= 1:

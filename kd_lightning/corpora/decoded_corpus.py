@@ -78,7 +78,7 @@ class DecodedCorpus(WholeBatches):
         synthetic: Any = None,
         limit: int | None = None,
     ) -> None:
-        super().__init__(workers)
+        super().__init__(workers, limit)
         if not 0 <= labelled_fraction <= 1:
             raise ValueError(f"corpus.labelled_fraction={labelled_fraction} is not in [0, 1]")
         self._root = Path(root) if root is not None else None

@@ -91,7 +91,7 @@ class SpeechCommands(WholeBatches):
         synthetic: "SyntheticSpeechCommands | None" = None,
         limit: int | None = None,
     ) -> None:
-        super().__init__(workers)
+        super().__init__(workers, limit)
         self._root = Path(root) if root is not None else None
         self._data = Path(data)
         self._words, self._unknown, self._silence = words, unknown, silence

@@ -12,10 +12,18 @@ class WholeBatches(pl.LightningDataModule):
 
     Args:
         workers: processes that load batches; 0 for none.
+        limit: the first so many cuts of each split; None for all.
+
+    Raises:
+        ValueError: a number is too small.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, limit: int | None) -> None:
         super().__init__()
+        if workers < 0:
+            raise ValueError(f"corpus.workers={workers}: at least 0, for none")
+        if limit is not None and limit < 1:
+            raise ValueError(f"corpus.limit={limit}: at least 1, or null for all")
         self._workers = workers
 
     def _loader(self, dataset: Dataset[Any], batches: Sampler[list[Any]]) -> DataLoader[Any]:

@@ -21,6 +21,7 @@ from kd_lightning.callbacks.step_seed import StepSeed
 from kd_lightning.callbacks.stop_at import StopAt
 from kd_lightning.distillers.distiller import Distiller
 from kd_lightning.distillers.hypotheses import Hearing
+from kd_lightning.experiment.arguments import check_arguments
 from kd_lightning.experiment.compose import difference
 from kd_lightning.experiment.finished import (
     build_model,
@@ -78,6 +79,7 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
     Raises:
         ValueError, FileNotFoundError: what in the config, the corpus or a named run does not fit, and what to do.
     """
+    require_types(config)
     prepare_process(config["trainer"])
     datamodule = build_corpus(config)
     student = build_student(config, datamodule)
@@ -153,6 +155,18 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
     return Experiment(datamodule, distiller, trainer, best, timer, notes)
 
 
+def require_types(config: dict[str, Any]) -> None:
+    """Look at the settings that no object of the config takes.
+
+    Raises:
+        ValueError: names a key whose value is of another type than it has to be.
+    """
+    check_arguments(pl.Trainer, config["trainer"], "trainer")
+    for key, least in {"seed": 0, "save_every_steps": 1}.items():
+        if type(config[key]) is not int or config[key] < least:
+            raise ValueError(f"{key}={config[key]} is not a whole number of at least {least}")
+
+
 def build_corpus(config: dict[str, Any]) -> Any:
     """The DataModule, prepared and set up. Unlabelled cuts are drawn only where a transfer term can use them.
 
@@ -178,7 +192,7 @@ def build_student(config: dict[str, Any], datamodule: Any) -> WaveformModel:
     """The student under a seed of its own, or with the weights of a finished run.
 
     Raises:
-        ValueError: the run has another network, other classes or other features.
+        ValueError: the run has another network, other classes or other features, or the frontend another rate.
     """
     node = config["student"]
     if node["run"] is not None:
@@ -186,6 +200,11 @@ def build_student(config: dict[str, Any], datamodule: Any) -> WaveformModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["seed"])
         student = build_model(node, len(datamodule.classes), config["task"], speakers_of(datamodule))
+    if student.frontend.sample_rate != datamodule.sample_rate:
+        raise ValueError(
+            f"student.frontend is for {student.frontend.sample_rate} Hz and the corpus has {datamodule.sample_rate} "
+            "Hz: choose a frontend= of its rate"
+        )
     if node["run"] is not None:
         if isinstance(node["run"], list):
             raise ValueError("student.run: a student starts from one run, an ensemble is for teacher.run")

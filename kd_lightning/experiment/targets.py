@@ -12,6 +12,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from kd_lightning.experiment.arguments import check_arguments
+
 PACKAGES = ("kd_lightning", "torch", "torchaudio", "pytorch_lightning")
 
 # Where networks may be defined: not everything that is a Module is one (torch.jit, torch.distributed).
@@ -101,7 +103,7 @@ def build(config: Any, kind: type | None = None, **arguments: Any) -> Any:
         arguments: further keyword arguments of the outermost object; they win over the config's.
 
     Raises:
-        ValueError: a ``_target_`` that is not allowed here, or arguments that it does not take.
+        ValueError: a ``_target_`` that is not allowed here, or arguments that it does not take, or of another type.
     """
     if isinstance(config, list):
         return [build(item) for item in config]
@@ -113,6 +115,7 @@ def build(config: Any, kind: type | None = None, **arguments: Any) -> Any:
     if "_target_" not in config:
         return built | arguments
     target = resolve(config["_target_"])
+    check_arguments(target, built, config["_target_"])
     call = functools.partial(target, *build(config.get("_args_", [])), **(built | arguments))
     if config.get("_partial_"):
         return call

@@ -1,5 +1,7 @@
 """A config builds networks, losses and the like; anything else that it names is refused before it is called."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -73,6 +75,32 @@ def test_nested_objects_and_partials():
 def test_an_argument_that_the_object_does_not_take_names_the_target():
     with pytest.raises(ValueError, match=r"torch\.nn\.Linear.*colour"):
         build({"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1, "colour": "red"})
+
+
+@pytest.mark.parametrize(
+    ("target", "argument", "value", "wanted"),
+    [
+        ("kd_lightning.corpora.speech_commands.SpeechCommands", "limit", "lots", "int | None"),
+        ("kd_lightning.corpora.speech_commands.SpeechCommands", "batch_size", 2.5, "int"),
+        ("kd_lightning.corpora.speech_commands.SpeechCommands", "words", "yes", "list[str] | None"),
+        ("kd_lightning.corpora.speech_commands.SpeechCommands", "unknown", "maybe", "bool"),
+        ("kd_lightning.corpora.speech_commands.SpeechCommands", "augment", "loud", "Augment | None"),
+        ("kd_lightning.corpora.augment.Augment", "snr", ["a", "b"], "Sequence[float]"),
+        ("kd_lightning.models.tc_resnet.TCResNet", "width", "wide", "float"),
+        ("torch.optim.AdamW", "lr", "fast", "float | torch.Tensor"),
+        ("torch.optim.AdamW", "betas", [0.9, "a"], "tuple"),
+    ],
+)
+def test_an_argument_of_another_type_is_named_with_what_it_has_to_be(target, argument, value, wanted):
+    usual = {"root": None, "data": "data"} if target.endswith("SpeechCommands") else {}
+    said = f"{target}: {argument}={value} is not "
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}.*{re.escape(wanted)}.*; look at"):
+        build({"_target_": target, "_partial_": True, **usual, argument: value})
+
+
+def test_whole_numbers_are_numbers_and_lists_are_tuples():
+    optimizer = build({"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 1, "betas": [0.9, 0.98]})
+    assert optimizer([nn.Parameter(torch.zeros(1))]).defaults["betas"] == (0.9, 0.98)
 
 
 def test_the_place_says_what_kind_is_wanted():
