@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from kd_lightning import stages
 from kd_lightning.callbacks import checkpoints
-from kd_lightning.experiment.build import build_experiment, finished_config, finished_model
+from kd_lightning.experiment.build import build_experiment, build_model, finished_config, finished_model
 from kd_lightning.stages import run_stage
 
 MODEL = "student.network.width=0.25"
@@ -158,6 +158,38 @@ def test_another_config_under_the_same_name_is_shown(config_of):
 def test_a_stage_that_needs_a_teacher_says_so(config_of):
     with pytest.raises(ValueError, match=r"teacher\.run"):
         run_stage(config_of("distill"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["seed=a"], "seed=a is not a whole number of at least 0"),
+        (["save_every_steps=0"], "save_every_steps=0 is not a whole number of at least 1"),
+        (["stages.baseline.trainer.max_epochs=ten"], r"trainer: max_epochs=ten is not Optional\[int\]"),
+        (["distiller.weights.labels=a"], r"weights\.labels=a is no number"),
+        (["corpus.limit=-3"], r"corpus\.limit=-3: at least 1"),
+        (["corpus.workers=-1"], r"corpus\.workers=-1: at least 0"),
+        (["corpus.augment.snr=[0,5,9]"], r"augment\.snr=\[0, 5, 9\]: give its two ends"),
+        (["frontend=mel_22k"], r"student\.frontend is for 22050 Hz and the corpus has 16000 Hz"),
+        (["student=feed_forward_small"], "FeedForwardAcoustic turns no clip into the scores of words"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_before_training(words, said, config_of):
+    with pytest.raises(ValueError, match=said):
+        train(config_of, "baseline", *words)
+
+
+def test_a_network_of_another_task_is_refused(config_of):
+    with pytest.raises(
+        ValueError, match="TCResNet turns no utterance into text: choose student=quartznet_small"
+    ):
+        build_model(config_of("baseline")["student"], 3, "recognition")
+
+
+@pytest.mark.parametrize(("transfer", "term"), [("ctc_frames", "frames"), ("taught_mels", "taught_mel")])
+def test_a_recipe_of_another_task_is_refused(transfer, term, config_of, teacher_run):
+    with pytest.raises(ValueError, match=rf"\['{term}'\] are of another task than KeywordDistiller"):
+        train(config_of, "distill", f"transfer={transfer}", f"teacher.run={teacher_run}")
 
 
 def test_labels_that_are_all_hidden_by_mixtures_are_refused_without_a_teacher(config_of):

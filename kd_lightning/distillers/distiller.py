@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -40,8 +40,12 @@ class Distiller(pl.LightningModule):
         predictions: after a test, a line of ``predictions.jsonl`` for each cut, ordered by cut.
 
     Raises:
-        ValueError: keys of ``terms`` and ``weights`` differ, or a term needs a teacher and there is none.
+        ValueError: a term is of another task, keys of ``terms`` and ``weights`` differ, a weight is no number, or a
+            term needs a teacher and there is none.
     """
+
+    #: The kinds of its terms: those of other tasks read what its steps do not have.
+    takes: ClassVar[tuple[type[Term], ...]] = (Term,)
 
     def __init__(
         self,
@@ -55,6 +59,11 @@ class Distiller(pl.LightningModule):
         stored: bool = False,
     ) -> None:
         super().__init__()
+        if strangers := [key for key, term in terms.items() if not isinstance(term, self.takes)]:
+            raise ValueError(
+                f"the terms {strangers} are of another task than {type(self).__name__}: choose a transfer= of its own, "
+                "or transfer=none"
+            )
         if not terms or set(terms) != set(weights):
             raise ValueError(
                 f"each term needs a weight under the same key: terms {sorted(terms)}, weights {sorted(weights)}"
@@ -75,7 +84,7 @@ class Distiller(pl.LightningModule):
         self.student = student
         self.teacher = teacher.requires_grad_(False).eval() if teacher is not None else None
         self.terms = nn.ModuleDict(terms)
-        self.weights = {key: w if callable(w) else Constant(float(w)) for key, w in weights.items()}
+        self.weights = {key: _schedule(key, weight) for key, weight in weights.items()}
         self.log_every = log_every
         self._optimizer = optimizer
         self._scheduler = scheduler
@@ -228,3 +237,18 @@ class Distiller(pl.LightningModule):
             return optimizer
         scheduler = self._scheduler(optimizer, total_steps=self._total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _schedule(key: str, weight: object) -> Schedule:
+    """The weight of a term, constant where it is a number.
+
+    Raises:
+        ValueError: it is neither a number nor a schedule.
+    """
+    if isinstance(weight, int | float):
+        return Constant(float(weight))
+    if not callable(weight):
+        raise ValueError(
+            f"weights.{key}={weight} is no number, and no schedule of kd_lightning.distillers.weights"
+        )
+    return weight

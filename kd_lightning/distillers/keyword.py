@@ -12,7 +12,7 @@ from torch import Tensor
 from kd_lightning.corpora.batches import KeywordBatch
 from kd_lightning.distillers.distiller import Distiller
 from kd_lightning.distillers.quantisation import FakeInt8
-from kd_lightning.distillers.terms import Step, Term
+from kd_lightning.distillers.terms import Step, Supervised, Term, Transfer
 from kd_lightning.labels.format import Stored
 from kd_lightning.metrics.classification import keyword_metrics
 from kd_lightning.metrics.scores import accuracy_interval
@@ -30,6 +30,8 @@ class KeywordDistiller(Distiller):
             the weights are, and the export scores itself. ``None``: float throughout.
         arguments: see :class:`~kd_lightning.distillers.distiller.Distiller`.
     """
+
+    takes = (Supervised, Transfer)
 
     def __init__(self, classes: list[str], quantisation: FakeInt8 | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from kd_lightning.distillers.recognition_terms import (
     token_logits,
 )
 from kd_lightning.distillers.shared_tokens import compares_scores, require_shared_tokens
+from kd_lightning.distillers.terms import Term
 from kd_lightning.frontend.text import SCORING_VERSION, scoring_form
 from kd_lightning.frontend.tokens import decoder_of
 from kd_lightning.labels.utterance_reader import spelt
@@ -65,6 +66,7 @@ class RecognitionDistiller(Distiller):
         ValueError: a term compares scores of other tokens, or the teacher cannot be heard as is asked.
     """
 
+    takes: ClassVar[tuple[type[Term], ...]] = (RecognitionTerm,)
     student: Recogniser
     teacher: Recogniser | None
 

@@ -61,6 +61,7 @@ class SynthesisDistiller(SpeakingDistiller):
         ValueError: teacher, student and vocoder do not speak the same mels.
     """
 
+    takes = (SynthesisTerm,)
     student: AcousticModel
     teacher: AcousticModel | None
 

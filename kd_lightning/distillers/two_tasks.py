@@ -14,7 +14,7 @@ from kd_lightning.corpora.utterance_batches import UtteranceBatch
 from kd_lightning.distillers.keyword import keyword_lines
 from kd_lightning.distillers.recognition import RecognitionDistiller
 from kd_lightning.distillers.recognition_terms import RecognitionStep, RecognitionTerm
-from kd_lightning.distillers.terms import Step, Term
+from kd_lightning.distillers.terms import Step, Supervised, Term, Transfer
 from kd_lightning.metrics.classification import keyword_metrics
 from kd_lightning.metrics.scores import accuracy_interval
 from kd_lightning.models.recogniser import Recogniser
@@ -44,6 +44,8 @@ class TwoTasksDistiller(RecognitionDistiller):
     Raises:
         ValueError: a network does not classify clips, or the teacher knows other keywords.
     """
+
+    takes = (RecognitionTerm, Supervised, Transfer)
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)

@@ -11,12 +11,13 @@ from torch.optim import Optimizer
 
 from kd_lightning.corpora.segment_batches import SegmentBatch
 from kd_lightning.distillers.critic import Critic
+from kd_lightning.distillers.hints import ActivationMatching
 from kd_lightning.distillers.same_mel import require_same_mel
 from kd_lightning.distillers.speaking import Said, SpeakingDistiller
 from kd_lightning.distillers.speech_scores import MelPair, in_time
 from kd_lightning.distillers.spoken import Spoken
 from kd_lightning.distillers.terms import Term
-from kd_lightning.distillers.vocoding_terms import VocodingStep
+from kd_lightning.distillers.vocoding_terms import VocodingStep, VocodingTerm
 from kd_lightning.frontend.mel import SILENCE
 from kd_lightning.models.taps import Taps
 from kd_lightning.models.vocoder import Vocoder
@@ -40,6 +41,7 @@ class VocodingDistiller(SpeakingDistiller):
         ValueError: the teacher speaks from other mels, or a term needs a critic and there are no discriminators.
     """
 
+    takes = (VocodingTerm, ActivationMatching)
     student: Vocoder
     teacher: Vocoder | None
 

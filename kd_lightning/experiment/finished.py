@@ -26,8 +26,9 @@ from kd_lightning.frontend.tokens import Tokens
 from kd_lightning.models.acoustic_model import AcousticModel
 from kd_lightning.models.acoustic_output import AcousticOutput
 from kd_lightning.models.recogniser import Recogniser
+from kd_lightning.models.recognition_output import RecognitionOutput
 from kd_lightning.models.vocoder import Vocoder
-from kd_lightning.models.waveform_model import WaveformModel
+from kd_lightning.models.waveform_model import KeywordOutput, WaveformModel
 from kd_lightning.teachers.finished_run import WEIGHTS, check_classes, check_rate, load_weights
 
 # What joins a network to its frontend, by task.
@@ -36,6 +37,15 @@ MODELS: dict[str, type[WaveformModel]] = {
     "recognition": Recogniser,
     "synthesis": AcousticModel,
     "vocoding": Vocoder,
+}
+# What a network of ours says, which vocoders do not name.
+OUTPUTS = {"keyword": KeywordOutput, "recognition": RecognitionOutput, "synthesis": AcousticOutput}
+# What each task is about, and a network of it.
+FITTING = {
+    "keyword": ("clip into the scores of words", "tc_resnet8"),
+    "recognition": ("utterance into text", "quartznet_small"),
+    "synthesis": ("text into mels", "feed_forward_small"),
+    "vocoding": ("mels into waveforms", "vocos_small"),
 }
 
 
@@ -75,16 +85,22 @@ def build_model(
 
 
 def _require_task(target: str, task: str) -> None:
-    """Refuse networks that do not speak where they have to.
+    """Refuse networks of another task; one of another library is tried on silence.
 
     Raises:
-        ValueError: names one that does.
+        ValueError: names one of this task.
     """
     network: Any = resolve(target)
-    if task == "synthesis" and get_type_hints(network.forward).get("return") is not AcousticOutput:
-        raise ValueError(f"{target} turns no text into mels: choose student=feed_forward_small, for example")
-    if task == "vocoding" and "hop_length" not in inspect.signature(network).parameters:
-        raise ValueError(f"{target} turns no mels into waveforms: choose student=vocos_small, for example")
+    if task == "vocoding":
+        fits = "hop_length" in inspect.signature(network).parameters
+    elif target.startswith("kd_lightning."):
+        says = get_type_hints(network.forward).get("return")
+        fits = says is OUTPUTS[task] or (task != "synthesis" and says not in OUTPUTS.values())
+    else:
+        fits = task != "synthesis"
+    if not fits:
+        turned, instead = FITTING[task]
+        raise ValueError(f"{target} turns no {turned}: choose student={instead}, for example")
 
 
 def _require_scores(model: WaveformModel, target: str, classes: int) -> None:
