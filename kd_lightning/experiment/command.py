@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kd_lightning.experiment.compose import Request, conf_folder
+from kd_lightning.experiment.misspelt import in_a_line
 from kd_lightning.experiment.wandb_environment import in_wandb_sweep
 
 WRONG_INPUT = (ValueError, OSError, ImportError, FloatingPointError, OmegaConfBaseException, HydraException)
@@ -40,7 +41,7 @@ def fail(error: BaseException) -> NoReturn:
     """End with one line on stderr; ``KD_TRACEBACK=1`` shows the whole trace, and so does a stage's train.log."""
     if os.environ.get("KD_TRACEBACK"):
         raise error
-    raise SystemExit(f"{type(error).__name__}: {error}")
+    raise SystemExit(f"{type(error).__name__}: {in_a_line(error)}")
 
 
 def stop() -> NoReturn:
@@ -78,7 +79,13 @@ def experiment_command(run: Callable[[Request], Any]) -> Callable[[], None]:
     def main() -> None:
         # A stage's part may set any key of the root config, so its words need no leading plus.
         sys.argv[1:] = [f"++{word}" if word.startswith("stages.") else word for word in sys.argv[1:]]
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(composed)()
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # what it would print is said here
+        try:
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(composed)()
+        except Exception as error:
+            if is_wrong_input(error):
+                fail(error)
+            raise
 
     return main
 

@@ -119,12 +119,17 @@ def stage_config(request: Request, stage: str, **values: Any) -> dict[str, Any]:
         values: dotted keys with ``__`` for the dot, set last, e.g. ``teacher__run="runs/a/teacher"``.
 
     Raises:
-        ValueError: no such stage, or no network for it.
+        ValueError: no such stage, no network for it, or no folder for what is written.
         OmegaConfBaseException: a key under ``stages.<stage>`` that the config does not have.
     """
     composed = request.config
     if stage not in STAGES:
         raise ValueError(f"stage={stage}: there are {', '.join(STAGES)}")
+    if unknown := [key for key in composed.stages if key not in STAGES]:
+        raise ValueError(f"stages.{unknown[0]}: there are {', '.join(STAGES)}")
+    for key in ("name", "paths.runs", "paths.data"):
+        if OmegaConf.select(composed, key) is None:
+            raise ValueError(f"{key} names a folder, and is not set")
     own = composed.stages[stage]
     config = OmegaConf.merge(_with_own_parts(composed, own), {"stage": stage}, own)
     assert isinstance(config, DictConfig)
