@@ -41,7 +41,7 @@ Prints these and writes <run>/streaming.json and <run>/det.png; the report shows
 
 Of a recogniser:
   audio=speech.mp3                    transcribe: wav, flac, ogg or mp3 of any rate and length, or a folder of them
-  chunk_seconds=20                    longest stretch that is heard at once; by default the longest training utterance
+  chunk_seconds=20                    longest stretch that is heard at once; by default corpus.max_seconds of the run
   beam=50                             hypotheses that are kept; 1 is greedy, the default
   language_model=file.arpa            for CTC: an n-gram model over the run's tokens (ARPA or KenLM), a space written |
 Prints a line a file and writes <run>/transcripts/<name>.txt and .json, with the time of each word (by CTC)."""
@@ -50,9 +50,11 @@ Prints a line a file and writes <run>/transcripts/<name>.txt and .json, with the
 def evaluate(words: dict[str, Any]) -> None:
     """Score ``run=`` on its corpus with further words merged over the run's config."""
     run = existing_folder(words, "run")
+    if (streaming := words.pop("streaming", False)) not in (True, False):
+        raise ValueError(f"streaming={streaming} is neither true nor false")
     if "audio" in words:
         transcribe(run, words)
-    elif words.pop("streaming", False):
+    elif streaming:
         stream(run, words)
     elif "acoustic" in words:
         score_predicted_mels(run, existing_folder(words, "acoustic"), words)
@@ -64,11 +66,14 @@ def score(run: Path, words: dict[str, Any]) -> None:
     """Score the clips of the test set.
 
     Raises:
-        ValueError: ``vocoder`` is given for a run that predicts no mels.
+        ValueError: ``vocoder`` is given for a run that predicts no mels, or ``recogniser`` for one that says nothing.
     """
     from kd_lightning.experiment.finished import build_evaluation
 
-    if "vocoder" in words and (task := task_of(run)) != "synthesis":
+    task = task_of(run)
+    if "recogniser" in words and task not in ("synthesis", "vocoding"):
+        raise ValueError(f"recogniser= reads back what a run says, and run={run} is of task={task}")
+    if "vocoder" in words and task != "synthesis":
         raise ValueError(
             f"vocoder= makes an acoustic run's mels heard, and run={run} is of task={task}; a vocoder's run is scored "
             "on predicted mels with acoustic=<acoustic run>"

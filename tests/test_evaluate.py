@@ -47,6 +47,8 @@ def test_the_seed_of_the_audio_is_not_that_of_the_run(teacher_run: Path):
         ({"hop": 0}, "hop=0"),
         ({"hop": 2}, "hop of 32000 samples"),
         ({"refractory": -1}, "refractory=-1"),
+        ({"streaming": "maybe"}, "streaming=maybe is neither true nor false"),
+        ({"streaming": False, "recogniser": "a"}, "recogniser= reads back what a run says"),
     ],
 )
 def test_what_cannot_be_listened_to_is_one_message(teacher_run: Path, words: dict, said: str):

@@ -68,6 +68,8 @@ def finished_jobs(folder: Path) -> tuple[list[Job], list[LeftOut]]:
         FileNotFoundError: when no job has finished; the message says what was looked for, and what was found.
     """
     folder = Path(folder)
+    if (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} is a single run: name the folder that it lies in, {folder.parent}")
     jobs, left_out = read_jobs(folder)
     if not jobs:
         found = "; ".join(f"{one.name}: {one.kind}, {one.reason}" for one in left_out[:8])

@@ -197,6 +197,12 @@ def test_a_sweep_in_which_every_job_failed_says_what_they_said(write_sweep):
         compare_settings(folder)
 
 
+def test_a_single_run_is_no_sweep(write_sweep):
+    folder = write_sweep({"transfer=none": {0: 0.8}})
+    with pytest.raises(FileNotFoundError, match="0 is a single run: name the folder that it lies in"):
+        compare_settings(folder / "0")
+
+
 def test_numbers_over_different_test_sets_never_meet(write_sweep):
     folder = write_sweep({"transfer=none": NONE, "transfer=logits": LOGITS})
     for seed, share in enumerate((0.95, 0.96)):
