@@ -127,7 +127,7 @@ def test_stored_labels_answer_or_are_of_another_teacher(config_of, teacher_run, 
 
 def test_a_student_that_hears_another_rate_is_wrong(config_of, checked):
     (said,) = wrong(checked(config_of("baseline", "frontend.sample_rate=8000", "frontend.high_hz=3800")))
-    assert said.startswith("the student hears 8000 Hz and the corpus has 16000 Hz")
+    assert "the student hears 8000 Hz and the corpus has 16000 Hz" in said
 
 
 def test_a_run_with_another_config_is_said(config_of, checked):
@@ -226,7 +226,7 @@ def test_a_teacher_that_cannot_be_scored_predicts_nothing(configs, said, tmp_pat
     [
         (("seeds=3",), "seeds= goes with fractions="),
         (("fractions=[0.1",), "no viable alternative at input '[0.1'"),
-        (("student=nothing",), "Could not find 'student/nothing'"),
+        (("student=nothing",), "there is no conf/student/nothing.yaml"),
     ],
 )
 def test_wrong_words_are_one_line(words, said, tmp_path):

@@ -89,7 +89,7 @@ def test_the_table_alone_trains_nothing(request_of_search, tmp_path, capsys):
         (["budget={size: 100}"], "budget: there is no size; limits are size_kb"),
         (["+budget={size_kb: -1}"], "budget.size_kb=-1: a limit is a positive number"),
         (["budget.macs=0"], "budget.macs=0"),
-        (["budget={size_kb: 1}", "studnt=gru"], "Could not override 'studnt'"),
+        (["budget={size_kb: 1}", "studnt=gru"], "studnt: the config has no such key; did you mean student?"),
     ],
 )
 def test_what_is_wrong_on_the_command_line_is_one_message(words, said, tmp_path):
