@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kd_lightning.checks.finding import Finding, ok, warning, wrong
+from kd_lightning.checks.finding import Finding, ok, warning
 from kd_lightning.distillers.distiller import Distiller
 from kd_lightning.distillers.recognition import RecognitionDistiller
 from kd_lightning.distillers.vocoding import VocodingDistiller

@@ -202,8 +202,8 @@ def build_student(config: dict[str, Any], datamodule: Any) -> WaveformModel:
         student = build_model(node, len(datamodule.classes), config["task"], speakers_of(datamodule))
     if student.frontend.sample_rate != datamodule.sample_rate:
         raise ValueError(
-            f"the student hears {student.frontend.sample_rate} Hz and the corpus has {datamodule.sample_rate} Hz: choose "
-            "another frontend, or frontend.sample_rate"
+            f"the student hears {student.frontend.sample_rate} Hz and the corpus has {datamodule.sample_rate} Hz: "
+            "choose another frontend, or frontend.sample_rate"
         )
     if node["run"] is not None:
         if isinstance(node["run"], list):
