@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
@@ -20,17 +20,21 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it could not be written; names the file. The old one, if any, is untouched and nothing is left beside.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
-        raise OSError(f"{path} could not be written ({error}): free some space and start again") from error
+        raise OSError(
+            f"{path} could not be written ({error}): see that there is space and that the folder may be written, and start "
+            "again"
+        ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that cannot be written has said so
+            beside.unlink(missing_ok=True)
 
 
 def write(path: Path, content: str | bytes) -> None:

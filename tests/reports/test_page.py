@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console
 from run_folders import SHARES, write_export, write_run
 
-from kd_lightning import files
 from kd_lightning.reports import strict_json
 from kd_lightning.reports.page import write_report
 from kd_lightning.reports.terminal import print_comparison, print_report
@@ -184,21 +183,6 @@ def test_a_lone_run_without_curves_or_scores_still_gives_a_page(tmp_path):
     comparison = strict((report / "comparison.json").read_text())
     assert comparison["gap_recovered"] is None
     assert any("one speaker" in note for note in comparison["notes"])
-
-
-def test_a_full_disk_leaves_the_old_report(tmp_path, monkeypatch):
-    path = tmp_path / "comparison.json"
-    files.write(path, "old")
-
-    def full(self, content):
-        self.touch()
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(OSError, match="free some space"):
-        files.write(path, "new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_json_has_no_nan():
