@@ -140,6 +140,8 @@ def test_a_process_that_is_really_killed_goes_on(sent, uncut, teacher_run, quick
     command = [sys.executable, "-m", "kd_lightning.train", "stage=distill", *words]
     folder = tmp_path / "killed" / "distill"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    # What a shell starts in the background ignores it, and so would the process.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
         while not (folder / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
