@@ -29,8 +29,8 @@ def whole(path: Path) -> Iterator[Path]:
         beside.replace(path)
     except OSError as error:
         raise OSError(
-            f"{path} could not be written ({error}): see that there is space and that the folder may be written, and start "
-            "again"
+            f"{path} could not be written ({error}): see that there is space and that the folder may be written, then "
+            "start again"
         ) from error
     finally:
         with suppress(OSError):  # a folder that cannot be written has said so
