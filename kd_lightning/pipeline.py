@@ -28,9 +28,12 @@ def pipeline(request: Request) -> None:
     forbid_shadowed_words(request, tuple(configs))
     warn_of_ignored_words(request, tuple(configs))
 
+    from kd_lightning.experiment.build import require_types
     from kd_lightning.labelling import run_label
     from kd_lightning.stages import rank, run_stage
 
+    for config in configs.values():
+        require_types(config)
     validation: dict[str, float] = {}
     for stage, config in configs.items():
         if stage == "distill":

@@ -5,10 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from kd_lightning.pipeline import stage_configs, warn_of_weak_teacher
+from kd_lightning.pipeline import pipeline, stage_configs, warn_of_weak_teacher
 from kd_lightning.reports.comparison import compare
 from kd_lightning.reports.page import write_report
 from kd_lightning.stages import run_stage
+
+
+def test_a_wrong_setting_of_the_last_stage_is_named_before_the_first_one_trains(request_of):
+    request = request_of("++stages.finetune.optimizer.lr=fast")
+    with pytest.raises(ValueError, match=r"torch\.optim\.AdamW: lr=fast is not float"):
+        pipeline(request)
+    assert not Path(request.config.paths.runs).exists()
 
 
 def test_an_assistant_has_a_row_and_the_gap_is_to_the_real_teacher(request_of, teacher_run):

@@ -125,6 +125,18 @@ def build(config: Any, kind: type | None = None, **arguments: Any) -> Any:
         raise ValueError(f"{config['_target_']}: {error}; look at its arguments in the config") from error
 
 
+def check(config: Any) -> None:
+    """Look at what a plain config describes as :func:`build` would, and build nothing.
+
+    Raises:
+        ValueError: a ``_target_`` that is not allowed, or an argument of another type.
+    """
+    if isinstance(config, dict) and "_target_" in config:
+        check_arguments(resolve(config["_target_"]), config, config["_target_"])
+    for node in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        check(node)
+
+
 def _require_kind(config: dict[str, Any], kind: type) -> None:
     target = resolve(config.get("_target_"))
     if not inspect.isclass(target) or not issubclass(target, kind):
