@@ -29,11 +29,13 @@ def pipeline(request: Request) -> None:
     warn_of_ignored_words(request, tuple(configs))
 
     from kd_lightning.experiment.build import require_types
+    from kd_lightning.experiment.targets import check
     from kd_lightning.labelling import run_label
     from kd_lightning.stages import rank, run_stage
 
     for config in configs.values():
         require_types(config)
+        check(config)
     validation: dict[str, float] = {}
     for stage, config in configs.items():
         if stage == "distill":

@@ -33,7 +33,7 @@ from kd_lightning.experiment.finished import (
 from kd_lightning.experiment.loggers import build_loggers
 from kd_lightning.experiment.process import prepare_process
 from kd_lightning.experiment.stored_labels import open_stored
-from kd_lightning.experiment.targets import build, check
+from kd_lightning.experiment.targets import build
 from kd_lightning.experiment.tokens import (
     check_speakers,
     keep_tokens,
@@ -156,12 +156,11 @@ def build_experiment(config: dict[str, Any], folder: Path) -> Experiment:
 
 
 def require_types(config: dict[str, Any]) -> None:
-    """Look at all settings of a stage before anything is built.
+    """Look at the settings that no object of the config takes.
 
     Raises:
         ValueError: names a key whose value is of another type than it has to be.
     """
-    check(config)
     check_arguments(pl.Trainer, config["trainer"], "trainer")
     for key, least in {"seed": 0, "save_every_steps": 1}.items():
         if type(config[key]) is not int or config[key] < least:
