@@ -152,7 +152,7 @@ TASKS = {
         TacotronByHand,
     ),
     "vocos_embedded to vocos_small": Task(
-        "distill", ("experiment=libritts_vocoder", "corpus.limit=256"), VocoderByHand
+        "distill", ("experiment=libritts_vocoder", "transfer=taught_audio", "corpus.limit=256"), VocoderByHand
     ),
 }
 # Nobody looks at scores or listens here.
